@@ -1,0 +1,165 @@
+"""How a check answers: four outcomes, each one line, as text and as HTML; and their summary.
+
+While somebody is learning, a check returns its outcome and never raises. For grading, the
+environment variable CHECKS_STRICT=1 makes every outcome but ✅ raise `CheckFailed`.
+"""
+
+import functools
+import html
+import linecache
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.checks import fresh
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SIGNS = {"passed": "✅", "failed": "❌", "open": "⬜"}
+COLOURS = {"passed": "#2da44e", "failed": "#cf222e", "open": "#8c959f"}
+WORDS = {"passed": "passed", "failed": "not yet", "open": "not attempted yet"}
+
+
+class Todo:
+    """Stands for an answer that has not been written yet."""
+
+    def __repr__(self):
+        return "todo"
+
+
+todo = Todo()
+
+
+class Wrong(Exception):
+    """What a check found wrong, in words for the learner."""
+
+
+class CheckFailed(AssertionError):
+    """Raised in place of ❌ and ⬜ when CHECKS_STRICT is set."""
+
+    def _render_traceback_(self):  # IPython: one line in place of a traceback
+        return [f"CheckFailed: {self}"]
+
+
+def expect(condition, message):
+    """Raise `Wrong(message)` unless `condition` holds."""
+    if not condition:
+        raise Wrong(message)
+
+
+def box(lines, colour):
+    """HTML lines behind a coloured bar; text colour is inherited, for dark themes."""
+    body = "".join(f"<div>{line}</div>" for line in lines)
+    return f'<div style="border-left: 4px solid {colour}; padding: 2px 10px;">{body}</div>'
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line: a sign, the exercise's title, and what is still wrong."""
+
+    status: str
+    title: str
+    message: str = ""
+
+    def __repr__(self):
+        return f"{SIGNS[self.status]} {self.title}" + (f": {self.message}" if self.message else "")
+
+    def _repr_html_(self):
+        message = f": {html.escape(self.message)}" if self.message else ""
+        line = f"{SIGNS[self.status]} <strong>{html.escape(self.title)}</strong>{message}"
+        return box([line], COLOURS[self.status])
+
+
+class Summary:
+    """How many checks of a notebook have passed, and where each one stands."""
+
+    def __init__(self, outcomes):
+        passed = sum(outcome.status == "passed" for outcome in outcomes)
+        self.headline = f"{passed} of {len(outcomes)} checks passed"
+        self.colour = COLOURS["passed" if passed == len(outcomes) else "open"]
+        self.lines = [f"{SIGNS[o.status]} {o.title}: {WORDS[o.status]}" for o in outcomes]
+
+    def __repr__(self):
+        return "\n".join([self.headline, *self.lines])
+
+    def _repr_html_(self):
+        lines = [f"<strong>{self.headline}</strong>", *map(html.escape, self.lines)]
+        return box(lines, self.colour)
+
+
+class Exercises:
+    """The checks of one notebook, in order; each remembers its latest outcome."""
+
+    def __init__(self):
+        self.latest = {}
+
+    def check(self, number, name):
+        """Decorator: a function that calls `expect` becomes a check that answers with an `Outcome`."""
+        title = f"{number} {name}"
+        self.latest[title] = Outcome("open", title)
+
+        def decorate(function):
+            @functools.wraps(function)
+            def answer(*args):
+                outcome = judge(title, function, args)
+                self.latest[title] = outcome
+                if outcome.status != "passed" and os.environ.get("CHECKS_STRICT") == "1":
+                    raise CheckFailed(repr(outcome))
+                return outcome
+
+            return answer
+
+        return decorate
+
+    def summary(self):
+        """Where every exercise of this notebook stands."""
+        return Summary(list(self.latest.values()))
+
+
+def judge(title, function, args):
+    """Run one check on a learner's answer; whatever happens becomes an `Outcome`."""
+    if any(map(holds_todo, args)):
+        return Outcome("open", title, WORDS["open"])
+    try:
+        function(*args)
+    except Wrong as wrong:
+        return Outcome("failed", title, str(wrong))
+    except fresh.RaisedInFreshProcess as error:
+        if error.unwritten:
+            return Outcome("open", title, WORDS["open"])
+        return Outcome("failed", title, f"in a new process, {error}")
+    except Exception as error:
+        if is_stub(error):
+            return Outcome("open", title, WORDS["open"])
+        return Outcome("failed", title, describe(error))
+    return Outcome("passed", title)
+
+
+def holds_todo(answer):
+    parts = answer.values() if isinstance(answer, dict) else answer
+    if isinstance(parts, (list, tuple, set)) or isinstance(answer, dict):
+        return any(part is todo for part in parts)
+    return answer is todo
+
+
+def is_stub(error):
+    """Whether `error` is the bare NotImplementedError of an unwritten function, not one of torch's."""
+    return isinstance(error, NotImplementedError) and not error.args
+
+
+def describe(error):
+    """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
+    text = f"{type(error).__name__}: {error}".strip().removesuffix(":").splitlines()
+    what = text[0] + (" …" if len(text) > 1 else "")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
+    if not frames:
+        return f"checking your answer raised {what}"
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
+    return f"your code raised {what}" + (f", at the line `{line}`" if line else "")
+
+
+def is_learners(filename):
+    """Whether a traceback's file is neither this package nor an installed library."""
+    ours = (str(PACKAGE), sys.prefix, sys.base_prefix, "<frozen")
+    return not filename.startswith(ours)

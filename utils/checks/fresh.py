@@ -1,0 +1,130 @@
+"""Run a learner's function in a new process, which has none of the notebook's variables.
+
+Starting Python and importing torch takes seconds, so a server process that has torch imported,
+and nothing else, waits to be forked (`multiprocessing`'s forkserver). Windows cannot fork: there
+every call pays for a new interpreter.
+"""
+
+import builtins
+import contextlib
+import io
+import multiprocessing
+import sys
+import types
+from pathlib import PurePath
+
+import cloudpickle
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+CONSTANTS = (types.BuiltinFunctionType, int, float, str, bytes, PurePath, type(None))
+context = multiprocessing.get_context(METHOD)
+
+
+class RaisedInFreshProcess(Exception):
+    """The learner's code failed there: its message says how.
+
+    Attributes:
+        unwritten: True if it was the bare NotImplementedError of a stub.
+    """
+
+    def __init__(self, message, unwritten=False):
+        super().__init__(message)
+        self.unwritten = unwritten
+
+
+def warm_up():
+    """Start the waiting server now, in the background, so that the first check is quick too."""
+    if METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(["torch", "utils.models"])
+        forkserver.ensure_running()
+
+
+def call(function, *args, timeout=20):
+    """`function(*args)` in a new process.
+
+    Args:
+        function, args: anything that cloudpickle can send. Functions written in a notebook take
+            along the modules, functions and classes they name, and no other variables.
+        timeout: seconds to wait, after which the process is killed.
+
+    Returns:
+        What the function returned, sent back by pickle; what it printed is printed here.
+
+    Raises:
+        RaisedInFreshProcess: it raised, did not finish in time, or ended the process.
+        checks.core.Wrong: it raised that, with the same words.
+    """
+    from utils.checks.core import Wrong
+
+    receiver, sender = context.Pipe(duplex=False)
+    job = cloudpickle.dumps([portable(part) for part in (function, *args)])
+    process = context.Process(target=_work, args=(sender, job), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(timeout):
+            raise RaisedInFreshProcess(f"your code did not finish within {timeout} seconds")
+        try:
+            kind, value, printed = cloudpickle.loads(receiver.recv_bytes())
+        except EOFError:
+            process.join()
+            how = f"with exit code {process.exitcode}"
+            if process.exitcode < 0:
+                how = f"with signal {-process.exitcode}"
+            raise RaisedInFreshProcess(f"your code ended the process {how}") from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    sys.stdout.write(printed)
+    if kind == "wrong":
+        raise Wrong(value)
+    if kind in ("raised", "unwritten"):
+        raise RaisedInFreshProcess(value, unwritten=kind == "unwritten")
+    return value
+
+
+def _work(sender, job):
+    """The new process: do the job, send `(kind, value, printed)`."""
+    from utils.checks import core
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            function, *args = cloudpickle.loads(job)
+            result = ("value", function(*args))
+    except core.Wrong as wrong:
+        result = ("wrong", str(wrong))
+    except BaseException as error:
+        kind = "unwritten" if core.is_stub(error) else "raised"
+        message = core.describe(error)
+        if isinstance(error, NameError):
+            message += " (a new process has none of this notebook's variables)"
+        result = (kind, message)
+    sender.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
+
+
+def portable(part, copies=None):
+    """`part`, or if it is a function of a notebook a copy that leaves the notebook's data behind.
+
+    Without this, cloudpickle would send along every global the function mentions, so a function
+    that leans on the notebook's own `model` would pass and then fail in the learner's real script.
+    """
+    if not isinstance(part, types.FunctionType) or part.__module__ != "__main__":
+        return part
+    copies = {} if copies is None else copies
+    if id(part) not in copies:
+        names = {"__builtins__": builtins, "__name__": "__main__"}
+        copy = types.FunctionType(
+            part.__code__, names, part.__name__, part.__defaults__, part.__closure__
+        )
+        copy.__kwdefaults__ = part.__kwdefaults__
+        copies[id(part)] = copy
+        for name, value in part.__globals__.items():
+            if isinstance(value, (types.ModuleType, type, types.FunctionType)):
+                names[name] = portable(value, copies)
+            elif isinstance(value, CONSTANTS):
+                names[name] = value
+    return copies[id(part)]

@@ -1,0 +1,198 @@
+"""`python3 -m utils COMMAND`: open, test, build, progress, reset. Standard library only.
+
+    open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
+    test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
+    progress                 what you have solved so far
+    reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
+    build [NAME …]           after editing notebooks/source: make the notebooks anew
+    build --check            say which notebooks are not what their source stands for
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from utils.environment import ROOT, SetupError, ensure, say
+
+START = "00_start_here"
+SOLVED = re.compile(r"✅ (\d+\.\d+) ")
+TITLED = re.compile(r"^## (\d+\.\d+) .*\((\d+) minutes?\)", re.M)
+
+
+def main(arguments, root=ROOT):
+    """Run one command; returns its exit code. A bad situation is one sentence and 1."""
+    commands = {
+        "open": open_lab,
+        "test": test,
+        "build": build,
+        "progress": progress,
+        "reset": reset,
+    }
+    name, *rest = arguments or ["help"]
+    try:
+        if name in commands:
+            return commands[name](rest, root)
+        if name not in ("help", "-h", "--help"):
+            raise SetupError(f"There is no command {name!r}: there are {', '.join(commands)}.")
+        print(__doc__)
+        return 0
+    except SetupError as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted: start the same command again to go on.", file=sys.stderr)
+    except OSError as error:
+        print(f"The course's folder cannot be used: {error}", file=sys.stderr)
+    return 1
+
+
+def in_environment(arguments, root):
+    """Run the environment's Python with `arguments` in the course's folder; returns its exit code."""
+    python = ensure(root)
+    # a notebook finds the environment's programs too, whatever shell this was started from
+    environment = {**os.environ, "VIRTUAL_ENV": str(root / ".venv")}
+    environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
+    command = [str(python), *arguments]
+    if os.name != "nt":
+        os.chdir(root)
+        sys.stdout.flush()
+        os.execve(python, command, environment)
+    return subprocess.run(command, cwd=root, env=environment).returncode
+
+
+def open_lab(arguments, root):
+    """Working copies for the learner, then JupyterLab; `arguments` are JupyterLab's own."""
+    refuse_taken_port(arguments)
+    ensure(root)
+    work = root / "work"
+    for line in make_working_copies(root / "notebooks", work):
+        say(line)
+    quiet = [f"--ServerApp.root_dir={root}", "--KernelManager.transport_encryption=auto"]
+    notebook = str(work / f"{START}.ipynb")
+    return in_environment(["-m", "jupyter", "lab", notebook, *quiet, *arguments], root)
+
+
+def refuse_taken_port(arguments):
+    """JupyterLab takes another port without a word; who asked for one wants to know."""
+    match = re.search(r"--(?:ServerApp\.)?port[= ](\d+)", " ".join(arguments))
+    if not match:
+        return
+    with socket.socket() as probe:
+        if os.name != "nt":  # a port that was closed a moment ago is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(match[1])))
+        except (OSError, OverflowError):
+            raise SetupError(
+                f"Port {match[1]} is in use (or not allowed): choose another, "
+                "or leave --port out and a free one is found."
+            ) from None
+
+
+def test(arguments, root):
+    """The whole suite: `build --check`, every notebook against its stored outputs, all unit tests."""
+    return in_environment(["-m", "pytest", *arguments], root)
+
+
+def build(arguments, root):
+    return in_environment(["-m", "utils.build", *arguments], root)
+
+
+# ---------------------------------------------------------------- the learner's copies
+
+
+def version_of(notebook):
+    """A short digest of a notebook's cells: the same as long as no cell was changed."""
+    ids = " ".join(cell["id"] for cell in notebook["cells"])
+    return hashlib.sha256(ids.encode()).hexdigest()[:12]
+
+
+def read(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise SetupError(f"{path.name} is not a notebook any more: `python3 -m utils reset {path.stem}`.") from None
+
+
+def copy_for_work(original, path):
+    """A notebook without outputs, so that one predicts before one sees, and with its version."""
+    notebook = read(original)
+    notebook["metadata"]["course"] = {"version": version_of(notebook)}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def make_working_copies(originals, work):
+    """Copy what is not there yet into `work`, touch nothing that is; returns what to tell the user."""
+    lines = []
+    for original in sorted(originals.glob("*.ipynb")):
+        path = work / original.name
+        if not path.exists():
+            copy_for_work(original, path)
+            continue
+        mine = read(path)["metadata"].get("course", {}).get("version")
+        if mine != version_of(read(original)):
+            lines.append(
+                f"There is a newer version of {original.stem}; yours is untouched. "
+                f"To get it: `python3 -m utils reset {original.stem}` (keeps yours as a backup)."
+            )
+    return lines
+
+
+def reset(arguments, root):
+    """Start one notebook anew, after keeping the learner's version."""
+    originals = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
+    name = Path(arguments[0]).stem if len(arguments) == 1 else None
+    if name not in originals:
+        raise SetupError(f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(originals)}.")
+    path = root / "work" / f"{name}.ipynb"
+    if path.exists():
+        backup = path.parent / "backup" / f"{name}-{time.strftime('%Y-%m-%d-%H%M%S')}.ipynb"
+        backup.parent.mkdir(exist_ok=True)
+        shutil.move(path, backup)
+        say(f"Your version is kept as {backup.relative_to(root)}.")
+    copy_for_work(originals[name], path)
+    say(f"{path.relative_to(root)} is as new. If it is open in JupyterLab: File > Reload Notebook from Disk.")
+    return 0
+
+
+def progress(arguments, root):
+    """A table: lesson, exercises passed of how many, minutes left; from the saved notebooks."""
+    rows = [("lesson", "passed", "minutes left")]
+    for original in sorted((root / "notebooks").glob("*_exercises.ipynb")):
+        minutes = {
+            number: int(n)
+            for cell in read(original)["cells"]
+            for number, n in TITLED.findall("".join(cell["source"]))
+        }
+        mine = root / "work" / original.name
+        passed = solved(read(mine)) & set(minutes) if mine.exists() else set()
+        left = sum(n for number, n in minutes.items() if number not in passed)
+        rows.append((original.stem.removesuffix("_exercises"), f"{len(passed)} of {len(minutes)}", str(left)))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        say("  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip())
+    say("Counted from the notebooks as they were last saved in work/.")
+    return 0
+
+
+def solved(notebook):
+    """The numbers of the exercises whose check shows ✅ in a saved notebook."""
+    numbers = set()
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "execute_result":
+                answer = SOLVED.match("".join(output["data"].get("text/plain", "")))
+                numbers |= {answer[1]} if answer else set()
+    return numbers

@@ -1,0 +1,194 @@
+"""`.venv`: made on the first call, left alone afterwards. Standard library only.
+
+A half-made environment never counts: a marker stands in it from before the first download until
+the last package is in place, and who finds that marker starts over.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GIB = 2**30
+# measured: 5.7 GB installed on Linux, where torch brings its CUDA libraries, plus the download
+NEEDED = 9 * GIB if sys.platform == "linux" else 3 * GIB
+
+
+class SetupError(Exception):
+    """Set-up cannot go on: the message is one sentence for the user."""
+
+
+def ensure(root=ROOT):
+    """Make sure that `root/.venv` holds exactly what `requirements.txt` asks for.
+
+    Returns:
+        The path of its Python.
+
+    Raises:
+        SetupError: it could not be made, and why.
+    """
+    venv = root / ".venv"
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if is_ready(venv, python, root):
+        return python
+    with only_one_setup(root):
+        if not is_ready(venv, python, root):  # another one may have finished while we waited
+            install(venv, python, root)
+    return python
+
+
+def wanted(root):
+    """What an environment must have been made from to be used as it is."""
+    files = [root / "requirements.txt", root / "pyproject.toml"]
+    digest = hashlib.sha256(b"\n".join(file.read_bytes() for file in files)).hexdigest()
+    return {"requirements": digest, "folder": str(root)}
+
+
+def is_ready(venv, python, root):
+    try:
+        stamp = json.loads((venv / "course-ready.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return stamp == wanted(root) and python.exists()
+
+
+@contextlib.contextmanager
+def only_one_setup(root):
+    """Hold a lock that the operating system drops when the process ends, however it ends."""
+    with open(root / ".setup-lock", "w") as lock:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SetupError(
+                "Another set-up of this course is running: wait until it has finished, then start this again."
+            ) from None
+        yield
+
+
+def install(venv, python, root):
+    free = shutil.disk_usage(root).free
+    if free < NEEDED:
+        raise SetupError(
+            f"The disk is too full: setting up needs {NEEDED / GIB:.0f} GB, and {free / GIB:.1f} GB are free."
+        )
+    unfinished, ready = venv / "course-unfinished", venv / "course-ready.json"
+    size = "5 to 6 GB" if sys.platform == "linux" else "about 1 GB"
+    say(f"Setting up the course in {venv.name}: a download of {size}, once.")
+    if unfinished.exists() or belongs_elsewhere(ready, root):
+        say("Removing a set-up that did not finish, or that came from another folder.")
+        shutil.rmtree(venv)
+    if not python.exists():
+        make_venv(venv)
+    ready.unlink(missing_ok=True)
+    unfinished.touch()
+    install_packages(python, root)
+    ready.write_text(json.dumps(wanted(root)), encoding="utf-8")
+    unfinished.unlink()
+    say("Set-up is complete.")
+
+
+def belongs_elsewhere(ready, root):
+    """Whether the whole folder was moved: scripts in an environment name the place they were made for."""
+    try:
+        return json.loads(ready.read_text(encoding="utf-8"))["folder"] != str(root)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def make_venv(venv):
+    made = run([sys.executable, "-m", "venv", "--clear", str(venv)], show=False)
+    if made.returncode:
+        shutil.rmtree(venv, ignore_errors=True)
+        raise SetupError(
+            "Python could not make a virtual environment: on Debian and Ubuntu install the package "
+            f"python{sys.version_info[0]}.{sys.version_info[1]}-venv, then start this again. "
+            f"({last_line(made.output)})"
+        )
+
+
+def install_packages(python, root):
+    """With uv, in a fraction of pip's time; with pip where uv cannot."""
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    uv_itself = run([*pip, "install", "--quiet", "--retries", "1", "uv"], show=False)
+    if uv_itself.returncode == 0:
+        uv = Path(sysconfig.get_path("scripts", "venv", {"base": str(python.parent.parent)})) / "uv"
+        with_uv = [str(uv), "pip", "install", "--python", str(python), "-r", "requirements.txt"]
+        if run(with_uv, cwd=root).returncode == 0:
+            return
+        say("uv did not succeed: trying again with pip, which takes longer.")
+    elif reason := diagnose(uv_itself.output):
+        raise SetupError(reason)
+    with_pip = run([*pip, "install", "--retries", "1", "-r", "requirements.txt"], cwd=root, tee=True)
+    if with_pip.returncode:
+        raise SetupError(
+            diagnose(with_pip.output)
+            or f"The packages could not be installed: {last_line(with_pip.output)}"
+        )
+
+
+def diagnose(output):
+    """The sentence for what an installer said, or None."""
+    text = output.lower()
+    if "no space left" in text or "not enough space" in text or "errno 28" in text:
+        return "The disk became full during set-up: make room, then start this again."
+    # before the network: an unreachable index also ends in "no matching distribution"
+    offline = ("resolution", "resolve host", "getaddrinfo", "connection", "unreachable", "timed out")
+    if any(word in text for word in offline):
+        return (
+            "No connection to the package index: check the network (or the proxy), then start this "
+            "again; it goes on where it stopped."
+        )
+    if "no matching distribution" in text or "could not find a version" in text:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return (
+            f"Some package of requirements.txt is not published for Python {version} on this system: "
+            "README.md says which systems work."
+        )
+    return None
+
+
+def last_line(output):
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+class Finished:
+    def __init__(self, returncode, output):
+        self.returncode, self.output = returncode, output
+
+
+def run(command, cwd=None, show=True, tee=False):
+    """Run a command: shown as it runs, kept for a diagnosis, or (`tee`) both."""
+    if show and not tee:
+        return Finished(subprocess.run(command, cwd=cwd).returncode, "")
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=None if tee else subprocess.PIPE,  # pip: progress on stdout, errors on stderr
+        stderr=subprocess.PIPE if tee else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    kept = []
+    for line in process.stderr if tee else process.stdout:
+        kept.append(line)
+        if tee:
+            sys.stderr.write(line)
+    return Finished(process.wait(), "".join(kept))
+
+
+def say(text):
+    print(text, flush=True)

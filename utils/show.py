@@ -1,0 +1,179 @@
+"""What a cell displays: tables, pictures with their message in words, and what is inside a file."""
+
+import html
+import io
+import pickletools
+import zipfile
+from pathlib import PurePosixPath
+
+
+class Table:
+    """Rows under headings, as aligned text and as HTML.
+
+    Args:
+        headings: one string per column.
+        rows: sequences of values, one per column; ints get thousands separators.
+    """
+
+    def __init__(self, headings, rows):
+        self.headings = list(headings)
+        self.rows = [[f"{v:,}" if type(v) is int else str(v) for v in row] for row in rows]
+        first = rows[0] if rows else []
+        self.right = [type(value) in (int, float) for value in first]
+
+    def __repr__(self):
+        lines = [self.headings, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        cells = (
+            [v.rjust(w) if right else v.ljust(w) for v, w, right in zip(line, widths, self.right)]
+            for line in lines
+        )
+        return "\n".join("  ".join(line).rstrip() for line in cells)
+
+    def _repr_html_(self):
+        def row(tag, values):
+            styles = ["right" if right else "left" for right in self.right]
+            cells = (
+                f'<{tag} style="text-align: {style};">{html.escape(value)}</{tag}>'
+                for value, style in zip(values, styles)
+            )
+            return f"<tr>{''.join(cells)}</tr>"
+
+        body = "".join(row("td", values) for values in self.rows)
+        return f"<table><thead>{row('th', self.headings)}</thead><tbody>{body}</tbody></table>"
+
+
+class Picture:
+    """A matplotlib figure that says its message in words too.
+
+    Stored outputs are compared by their text, and an image has none: `message` is that text,
+    and the image's alternative text.
+    """
+
+    def __init__(self, figure, message):
+        self.figure, self.message = figure, message
+
+    def __repr__(self):
+        return self.message
+
+    def _repr_mimebundle_(self, **_):
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+        data = {"image/png": buffer.getvalue(), "text/plain": self.message}
+        return data, {"image/png": {"alt": self.message}}
+
+
+def _axes(width, height, columns=1):
+    from matplotlib.figure import Figure  # not pyplot: no global state, no second display
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def digit_images(images, labels, answers):
+    """Scans side by side, each with the model's answer above it.
+
+    Args:
+        images: float tensor (N, 3, 32, 32) from -1 to 1; labels, answers: N ints each.
+
+    Returns:
+        A `Picture`; wrong answers are marked by a cross and in words.
+    """
+    figure, axes = _axes(9, 1.5, columns=len(images))
+    for axis, image, label, answer in zip(axes, images, labels, answers):
+        axis.imshow(image[0], cmap="gray_r", vmin=-1, vmax=1)
+        axis.set_title(f"{int(answer)}" if answer == label else f"{int(answer)} ✗ {int(label)}")
+        axis.axis("off")
+    right = sum(int(a) == int(b) for a, b in zip(labels, answers))
+    return Picture(figure, f"{len(images)} scans, {right} read correctly")
+
+
+def _entries(path):
+    """`(name below the archive's root folder, bytes)` of every entry of a `.pt` file."""
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        return [("/".join(PurePosixPath(i.filename).parts[1:]), i.file_size) for i in infos]
+
+
+_MEANING = {
+    "data.pkl": "the pickle: names, shapes, dtypes, and which storage holds each tensor",
+    ".format_version": "version of the layout of this list",
+    ".storage_alignment": "storages start at multiples of this many bytes",
+    "byteorder": "order of the bytes in a number",
+    "version": "version of the whole format",
+    ".data/serialization_id": "a fingerprint of the content",
+}
+
+
+def anatomy(path, storages=3):
+    """What is in a file of `torch.save`, one row per zip entry; of the storages only the first few.
+
+    Args:
+        path: a file in today's zip format.
+
+    Raises:
+        zipfile.BadZipFile: it is in another format.
+    """
+    entries = _entries(path)
+    rows = [(n, size, _MEANING.get(n, "")) for n, size in entries if not n.startswith("data/")]
+    numbers = [(n, size) for n, size in entries if n.startswith("data/")]
+    rows += [(n, size, "a storage: the bare numbers of a tensor") for n, size in numbers[:storages]]
+    if rest := numbers[storages:]:
+        rows.append((f"… and {len(rest)} more", sum(size for _, size in rest), "storages"))
+    return Table(["entry", "bytes", "what it is"], rows)
+
+
+def file_map(path):
+    """Where the bytes of a `.pt` file go: numbers, pickle, and the zip around them, as a bar."""
+    entries = dict(_entries(path))
+    total = path.stat().st_size
+    numbers = sum(size for name, size in entries.items() if name.startswith("data/"))
+    parts = [
+        ("the numbers themselves", numbers, "#4c72b0", ""),
+        ("the pickle: names and shapes", entries["data.pkl"], "#dd8452", "//"),
+        ("zip headers and padding", total - numbers - entries["data.pkl"], "#8c8c8c", ".."),
+    ]
+    figure, axis = _axes(8, 1.7)
+    start, words = 0, []
+    for label, size, colour, hatch in parts:
+        words.append(f"{label} {size / total:.0%}")
+        axis.barh(0, size, left=start, color=colour, hatch=hatch, edgecolor="white", label=words[-1])
+        start += size
+    axis.set(yticks=[], xlim=(0, total), xlabel=f"bytes of {path.name}")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    return Picture(figure, "; ".join(words))
+
+
+def pickle_names(path):
+    """The Python functions and classes that the pickle inside a `.pt` file names, in order."""
+    with zipfile.ZipFile(path) as archive:
+        (pickle,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        operations = pickletools.genops(archive.read(pickle))
+        names = [argument.replace(" ", ".") for op, argument, _ in operations if op.name == "GLOBAL"]
+    return list(dict.fromkeys(names))
+
+
+def accuracy_bars(results, chance=0.1):
+    """Two bars per batch size: accuracy with `model.eval()` and without.
+
+    Args:
+        results: {batch size: (accuracy in eval mode, accuracy in train mode)}, each 0 to 1.
+    """
+    figure, axis = _axes(6, 2.6)
+    for shift, column, label, hatch in ((-0.2, 0, "eval mode", ""), (0.2, 1, "train mode", "//")):
+        heights = [accuracies[column] for accuracies in results.values()]
+        places = [place + shift for place in range(len(results))]
+        axis.bar(places, heights, 0.38, label=label, hatch=hatch, edgecolor="white")
+    axis.axhline(chance, color="black", linestyle=":", linewidth=1)
+    axis.text(-0.55, chance + 0.02, "guessing", fontsize=8)
+    axis.set(xticks=range(len(results)), xticklabels=list(results), ylim=(0, 1.05))
+    axis.set(xlabel="images per batch", ylabel="accuracy")
+    figure.legend(loc="outside right upper", frameon=False)
+    steady = len({round(accuracies[0], 6) for accuracies in results.values()}) == 1
+    worse = all(train < eval_ for eval_, train in results.values())
+    return Picture(
+        figure,
+        f"eval mode gives the same accuracy for every batch size: {steady}; "
+        f"train mode is worse every time: {worse}",
+    )

@@ -1,0 +1,47 @@
+"""Just enough training to have weights worth saving: one epoch, and its evaluation."""
+
+import random
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+
+def seed_everything(seed):
+    """Seed Python's, NumPy's and torch's global random number generators (`seed`: an int)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def train_epoch(model, batches, optimizer, scheduler=None):
+    """Train `model`, in train mode, on every batch once; a `scheduler` steps after each batch.
+
+    Returns:
+        The mean cross-entropy loss per image in nats, a float.
+    """
+    model.train()
+    total = count = 0
+    for images, labels in batches:
+        optimizer.zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        total += loss.item() * len(labels)
+        count += len(labels)
+    return total / count
+
+
+@torch.no_grad()
+def accuracy(model, batches):
+    """The share of images that `model` classifies correctly, a float from 0 to 1.
+
+    The model is used in the mode it is in: call `model.eval()` first, as the lessons explain.
+    """
+    right = count = 0
+    for images, labels in batches:
+        right += (model(images).argmax(dim=1) == labels).sum().item()
+        count += len(labels)
+    return right / count
