@@ -11,11 +11,10 @@ an exercise notebook without its answers and, in `solutions/`, the same one with
    in place of the TODO; the solution notebook leaves it out.
 4. A cell tagged `solution` is for the solution notebook only.
 
-`{{minutes}}` in a text cell becomes the sum of the notebook's "(N minutes)".
+`{{minutes}}` in a text cell becomes the sum of the "(N minutes)" in the notebook's headings.
 """
 
 import ast
-import copy
 import hashlib
 import json
 import re
@@ -26,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"\s*# (BEGIN|END) (SOLUTION|BROKEN)\s*$")
 TODO = "# TODO: your code here"
-MINUTES = re.compile(r"\((\d+) minutes?\)")
+MINUTES = re.compile(r"^(?:# )?## .*\((\d+) minutes?\)$", re.M)  # in a cell, or in a source
+SIBLING = re.compile(r"\]\((\w+\.ipynb)\)")
 ABOUT = re.compile(r"\*\*About (\d+) minutes")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -83,6 +83,8 @@ def generate(target):
             cell.outputs, cell.execution_count = [], None
         else:
             cell.source = cell.source.replace("{{minutes}}", str(minutes))
+            if target.solved:
+                cell.source = SIBLING.sub(r"](../notebooks/\1)", cell.source)
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         cell.id = content_id(cell, seen)
@@ -202,6 +204,8 @@ def execute(notebook, folder):
         timeout=120,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     ).execute()
     for cell in notebook.cells:
@@ -223,8 +227,8 @@ def build(names=(), root=ROOT, force=False):
         if reason:
             where = target.path.relative_to(root)
             print(f"{where}: {reason}, building …", flush=True)
-            notebook = execute(copy.deepcopy(generate(target)), target.path.parent)
             target.path.parent.mkdir(exist_ok=True)
+            notebook = execute(generate(target), target.path.parent)
             nbformat.validate(notebook)
             nbformat.write(notebook, target.path)
             written.append(where)
@@ -285,7 +289,8 @@ def with_lesson_table(readme, root):
             found = [int(n) for n in MINUTES.findall(exercises.read_text(encoding="utf-8"))]
             practice = sum(found)
             link = f"notebooks/{exercises.stem}.ipynb"
-            cell = f"[{len(found)} exercises]({link}), {practice} min"
+            count = f"{len(found)} exercise{'s' * (len(found) != 1)}"
+            cell = f"[{count}]({link}), {practice} min"
         rows.append(f"| [{title}](notebooks/{source.stem}.ipynb) | {read} min | {cell} |")
         total += read + practice
     rows.append(f"| **together** | | **{total} min** |")

@@ -18,7 +18,7 @@ class Table:
     def __init__(self, headings, rows):
         self.headings = list(headings)
         self.rows = [[f"{v:,}" if type(v) is int else str(v) for v in row] for row in rows]
-        first = rows[0] if rows else []
+        first = rows[0] if rows else self.headings
         self.right = [type(value) in (int, float) for value in first]
 
     def __repr__(self):
@@ -81,7 +81,7 @@ def digit_images(images, labels, answers):
     """
     figure, axes = _axes(9, 1.5, columns=len(images))
     for axis, image, label, answer in zip(axes, images, labels, answers):
-        axis.imshow(image[0], cmap="gray_r", vmin=-1, vmax=1)
+        axis.imshow(image[0].numpy(), cmap="gray_r", vmin=-1, vmax=1)
         axis.set_title(f"{int(answer)}" if answer == label else f"{int(answer)} ✗ {int(label)}")
         axis.axis("off")
     right = sum(int(a) == int(b) for a, b in zip(labels, answers))

@@ -8,8 +8,11 @@ every call pays for a new interpreter.
 import builtins
 import contextlib
 import io
+import linecache
 import multiprocessing
+import signal
 import sys
+import threading
 import types
 from pathlib import PurePath
 
@@ -38,10 +41,15 @@ def warm_up():
         from multiprocessing import forkserver
 
         context.set_forkserver_preload(["torch", "utils.models"])
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        # born deaf to the interrupts that are meant for a cell, or one would end it half-imported
+        handler = on_main_thread and signal.signal(signal.SIGINT, signal.SIG_IGN)
         forkserver.ensure_running()
+        if on_main_thread:
+            signal.signal(signal.SIGINT, handler)
 
 
-def call(function, *args, timeout=20):
+def call(function, *args, timeout=10):
     """`function(*args)` in a new process.
 
     Args:
@@ -58,8 +66,13 @@ def call(function, *args, timeout=20):
     """
     from utils.checks.core import Wrong
 
+    warm_up()
     receiver, sender = context.Pipe(duplex=False)
-    job = cloudpickle.dumps([portable(part) for part in (function, *args)])
+    sources = {}  # the new process cannot read a notebook's cells: for its error messages
+    for part in args:
+        if code := getattr(part, "__code__", None):
+            sources[code.co_filename] = linecache.getlines(code.co_filename)
+    job = cloudpickle.dumps((sources, *map(portable, (function, *args))))
     process = context.Process(target=_work, args=(sender, job), daemon=True)
     process.start()
     sender.close()
@@ -93,7 +106,9 @@ def _work(sender, job):
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            function, *args = cloudpickle.loads(job)
+            sources, function, *args = cloudpickle.loads(job)
+            for name, lines in sources.items():
+                linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
             result = ("value", function(*args))
     except core.Wrong as wrong:
         result = ("wrong", str(wrong))

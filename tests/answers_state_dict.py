@@ -1,0 +1,240 @@
+from tests.answers import Answer
+from utils.checks import state_dict as CHECKS  # noqa: F401
+
+PREAMBLE = """\
+from copy import deepcopy
+from pathlib import Path
+import zipfile
+import torch
+from torch import nn
+"""
+ARGUMENTS = {
+    "saves_and_restores": ["save", "restore"],
+    "predicts_names": ["predicted"],
+    "keeps_the_best": ["train_and_keep_best"],
+    "loses_nothing": ["Stacked"],
+    "reads_messages": ["diagnosis"],
+    "counts_bytes": ["bytes_of_numbers"],
+}
+
+SAVE = """
+def save(model, path):
+    torch.save(model.state_dict(), path)
+"""
+RESTORE = """
+def restore(model, path):
+    model.load_state_dict(torch.load(path))
+    model.eval()
+    return model
+"""
+
+
+def saves(code, words=""):
+    return Answer("saves_and_restores", code, words)
+
+
+def keeps(line, words="", end="return best"):
+    code = f"""
+def train_and_keep_best(model, epochs, train_one_epoch, score):
+    best_score, best = float("-inf"), None
+    for _ in range(epochs):
+        train_one_epoch(model)
+        s = score(model)
+        {line}
+    {end}
+"""
+    return Answer("keeps_the_best", code, words)
+
+
+def stacked(init, words=""):
+    code = f"""
+class Stacked(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.seen = 0
+        {init}
+
+    def forward(self, inputs):
+        if self.training:
+            self.seen += len(inputs)
+            self.center = inputs.mean(dim=0)
+        outputs = inputs - self.center
+        for layer in self.layers:
+            outputs = torch.relu(layer(outputs))
+        return outputs
+"""
+    return Answer("loses_nothing", code, words)
+
+
+def names(predicted, words=""):
+    return Answer("predicts_names", f"predicted = {predicted}", words)
+
+
+def counts(body, words=""):
+    return Answer("counts_bytes", f"def bytes_of_numbers(path):\n    {body}", words)
+
+
+LAYERS = "self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(depth)])"
+NORM = ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
+ALL = ["embed.weight", *NORM, "gain", "table"]
+
+ANSWERS = [
+    # 1.1, right
+    saves(SAVE + "def restore(m, p):\n    m.load_state_dict(torch.load(p))\n    return m.eval()"),
+    saves(
+        "def save(m, p):\n    with open(p, 'wb') as f:\n        torch.save(dict(m.state_dict()), f)\n"
+        "def restore(m, p):\n    m.eval()\n    print(m.load_state_dict(torch.load(p), assign=True))\n"
+        "    return m"
+    ),
+    saves(
+        "def save(m, p):\n    torch.save({'weights': m.state_dict()}, p)\n"
+        "def restore(m, p):\n    m.load_state_dict(torch.load(p)['weights'])\n    return m.eval()"
+    ),
+    # 1.1, wrong
+    saves("def save(model, path):\n    torch.save(model, path)\n" + RESTORE, "more than weights"),
+    saves("def save(model, path):\n    torch.save(model.state_dict, path)" + RESTORE, "more than"),
+    saves("def save(model, path):\n    pass\n" + RESTORE, "wrote no file"),
+    saves("def save(m, path):\n    return m.state_dict()\n" + RESTORE, "wrote no file"),
+    saves(
+        SAVE + "def restore(m, p):\n    m.load_state_dict(torch.load(p))\n    return m",
+        "training mode",
+    ),
+    saves(SAVE + "def restore(m, p):\n    m.load_state_dict(torch.load(p))", "returned None"),
+    saves(
+        SAVE + "def restore(m, p):\n    return m.load_state_dict(torch.load(p))",
+        "returned a _IncompatibleKeys",
+    ),
+    saves(SAVE + "def restore(m, p):\n    m.load_state_dict(p)\n    return m", "dict-like, got <class"),
+    saves(SAVE + "def restore(m, p):\n    return torch.load(p)", "returned a OrderedDict"),
+    saves(SAVE + "def restore(m, p):\n    torch.load(p)\n    return m.eval()", "random weights"),
+    saves(
+        SAVE + "class Other(nn.Linear): pass\ndef restore(m, p):\n    return Other(1, 1)",
+        "another model",
+    ),
+    saves(
+        "def save(m, p):\n    torch.save(dict(m.named_parameters()), p)\n"
+        "def restore(m, p):\n    m.load_state_dict(torch.load(p), strict=False)\n    return m.eval()",
+        "some weights are not those that were saved",
+    ),
+    saves(
+        "def save(m, p):\n    for t in m.parameters(): t.data.zero_()\n"
+        "    torch.save(m.state_dict(), p)\n" + RESTORE,
+        "save changed the model",
+    ),
+    saves(
+        "kept = []\n" + SAVE.rstrip() + "\n    kept.append(model)\n"
+        "def restore(m, p):\n    return kept[0]",
+        "name 'kept' is not defined",
+    ),
+    saves(SAVE + "def restore(m, p):\n    while True: pass", "did not finish within"),
+    saves(SAVE + "def restore(m, p):\n    import os\n    os._exit(7)", "exit code 7"),
+    # 1.2
+    names(ALL),
+    names(tuple(reversed(ALL))),
+    names([*ALL, "heads.0.weight", "heads.1.weight"], "what kind of object"),
+    names([*ALL, "shift"], "`shift`: look at how it is assigned"),
+    names([*ALL, "scratch"], "`scratch`: read its line"),
+    names([*ALL, "act.weight"], "has no tensors"),
+    names(["embed", "norm", "gain", "table"], "the name of a module alone"),
+    names([*ALL, "norm.weight", "embed.bias"], "2 of your names"),
+    names(["embed.weight", "norm.running_mean", "norm.running_var", "gain", "table"], "one buffer"),
+    names(["embed.weight", *NORM, "table"], "one parameter"),
+    names("Puzzle = 3", "a list of names"),
+    # 1.3
+    keeps("if s > best_score: best_score, best = s, deepcopy(model.state_dict())"),
+    keeps(
+        "if s > best_score:\n            best_score = s\n"
+        "            best = {k: v.clone() for k, v in model.state_dict().items()}"
+    ),
+    keeps("if s > best_score: best_score, best = s, model.state_dict()", "of the last epoch"),
+    keeps("if s > best_score: best_score, best = s, model.state_dict().copy()", "of the last epoch"),
+    keeps("best = deepcopy(model.state_dict())", "of the last epoch"),
+    keeps(
+        "if s >= best_score: best_score, best = s, deepcopy(model.state_dict())",
+        "same score",
+    ),
+    keeps("if s > best_score: best_score, best = s, deepcopy(model)", "returned a model"),
+    keeps("if best is None: best = deepcopy(model.state_dict())", "not those of the epoch"),
+    keeps("if s > best_score: best = deepcopy(model.state_dict())", "of the last epoch"),
+    keeps(
+        "if s > best_score:\n            best_score, best = s, deepcopy(model.state_dict())",
+        "returned None",
+        end="model.load_state_dict(best)",
+    ),
+    keeps(
+        "if s > best_score:\n            best_score = s\n"
+        "            best = dict(deepcopy(dict(model.named_parameters())))",
+        "names are not those",
+    ),
+    keeps("break", "epochs were trained"),
+    # 1.4
+    stacked(LAYERS + '; self.register_buffer("center", torch.zeros(8))'),
+    stacked(
+        "self.layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(depth)))\n"
+        '        self.center = nn.Buffer(torch.zeros(8))'
+    ),
+    stacked(
+        "self.layers = [nn.Linear(8, 8) for _ in range(depth)]\n"
+        '        self.register_buffer("center", torch.zeros(8))',
+        "layers are still not",
+    ),
+    stacked(LAYERS + "; self.center = torch.zeros(8)", "`center` is not in the state_dict"),
+    stacked(
+        LAYERS + '; self.register_buffer("center", torch.zeros(8), persistent=False)',
+        "`center` is not in the state_dict",
+    ),
+    stacked(
+        LAYERS + "; self.center = nn.Parameter(torch.zeros(8))",
+        "cannot assign",
+    ),
+    stacked(
+        LAYERS + '; self.register_buffer("center", torch.zeros(8))'
+        '; del self.seen; self.register_buffer("seen", torch.tensor(0))',
+        "`seen` is in the state_dict",
+    ),
+    stacked(
+        "self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])"
+        '; self.register_buffer("center", torch.zeros(8))',
+        "with depth=3, 2 of the layers",
+    ),
+    # 1.5
+    Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f", 4: "e"}'),
+    Answer("reads_messages", 'diagnosis = {4: "e", 3: "f", 2: "c", 1: "d"}'),
+    Answer("reads_messages", 'diagnosis = {1: "d", 2: "b", 3: "f", 4: "e"}', "message 2 has another"),
+    Answer("reads_messages", 'diagnosis = {1: "a", 2: "c", 3: "f", 4: "b"}', "message 4 has another"),
+    Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f"}', "numbers 1 to 4"),
+    Answer("reads_messages", 'diagnosis = "dcfe"', "a dictionary is wanted"),
+    Answer("reads_messages", 'diagnosis = {1: "D", 2: "c", 3: "f", 4: "x"}', "letters a to f"),
+    # 1.6
+    counts(
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist() if '/data/' in e.filename)"
+    ),
+    counts(
+        "root = Path(path).stem\n    return sum(e.file_size for e in zipfile.ZipFile(path).infolist()"
+        " if e.filename.startswith(f'{root}/data/'))"
+    ),
+    counts("return Path(path).stat().st_size", "size of the whole file"),
+    counts(
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist())", "all entries are counted"
+    ),
+    counts(
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist() if 'data/' in e.filename)",
+        "nearly the right one",
+    ),
+    counts(
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist()"
+        " if 'data/' in e.filename and '.data' not in e.filename)",
+        "for a file named data.pt",
+    ),
+    counts(
+        "return sum(t.numel() * t.element_size() for t in torch.load(path).values())",
+        "no attribute 'numel'",
+    ),
+    counts(
+        "return sum(t.numel() * t.element_size() for t in torch.load(path).values()"
+        " if torch.is_tensor(t))",
+        "two names for one tensor",
+    ),
+    counts("return [e.file_size for e in zipfile.ZipFile(path).infolist()]", "an int is wanted"),
+    counts("print(zipfile.ZipFile(path).namelist()[0])", "not a NoneType"),
+]

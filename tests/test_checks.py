@@ -1,0 +1,37 @@
+"""Every check accepts other right answers, and refuses wrong ones with words that name the mistake."""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+LESSONS = [path.stem.removeprefix("answers_") for path in Path(__file__).parent.glob("answers_*.py")]
+CASES = [
+    pytest.param(module, answer, id=f"{answer.check}-{answer.words or 'right'}")
+    for module in (importlib.import_module(f"tests.answers_{name}") for name in sorted(LESSONS))
+    for answer in module.ANSWERS
+]
+
+
+@pytest.mark.parametrize("module, answer", CASES)
+def test_answer(module, answer):
+    outcome = answer.outcome(module)
+    if answer.words:
+        assert outcome.status == "failed"
+        assert answer.words in outcome.message
+    else:
+        assert outcome.status == "passed", outcome
+
+
+def test_every_check_has_its_answers():
+    package = Path(__file__).resolve().parent.parent / "utils/checks"
+    modules = {p.stem for p in package.glob("[!_]*.py")} - {"core", "fresh"}
+    assert modules == set(LESSONS)
+    for name in modules:
+        module = importlib.import_module(f"tests.answers_{name}")
+        right = Counter(a.check for a in module.ANSWERS if not a.words)
+        wrong = Counter(a.check for a in module.ANSWERS if a.words)
+        assert len(module.ARGUMENTS) == len(module.CHECKS.exercises.latest)
+        for check in module.ARGUMENTS:
+            assert right[check] >= 1 and wrong[check] >= 3, check

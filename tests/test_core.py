@@ -1,0 +1,158 @@
+"""How checks answer, whatever they ask; and the fresh process they ask it in."""
+
+import html
+import os
+
+import pytest
+
+from utils.checks import fresh, start_here, todo
+from utils.checks.core import CheckFailed, Exercises, Wrong, expect
+
+exercises = Exercises()
+
+
+@exercises.check("9.1", "is three")
+def is_three(answer):
+    value = answer() if callable(answer) else answer
+    expect(value == 3, f"expected 3 and found <{value}>")
+
+
+@exercises.check("9.2", "never asked")
+def never_asked(answer):
+    raise AssertionError("not called")
+
+
+def raises(error):
+    def answer():
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer, line",
+    [
+        (3, "✅ 9.1 is three"),
+        (4, "❌ 9.1 is three: expected 3 and found <4>"),
+        (todo, "⬜ 9.1 is three: not attempted yet"),
+        ({1: 3, 2: todo}, "⬜ 9.1 is three: not attempted yet"),
+        ([todo], "⬜ 9.1 is three: not attempted yet"),
+        (raises(NotImplementedError()), "⬜ 9.1 is three: not attempted yet"),
+        (
+            raises(NotImplementedError("no kernel for this")),
+            "❌ 9.1 is three: your code raised NotImplementedError: no kernel for this, "
+            "at the line `raise error`",
+        ),
+        (
+            raises(KeyError("optimizer")),
+            "❌ 9.1 is three: your code raised KeyError: 'optimizer', at the line `raise error`",
+        ),
+        (raises(EOFError()), "❌ 9.1 is three: your code raised EOFError, at the line `raise error`"),
+        (
+            raises(RuntimeError("first line\nsecond line")),
+            "❌ 9.1 is three: your code raised RuntimeError: first line …, at the line `raise error`",
+        ),
+    ],
+)
+def test_an_answer_is_one_line(answer, line):
+    assert repr(is_three(answer)) == line
+
+
+def test_an_error_outside_the_answer_is_not_called_the_learners():
+    message = start_here.names_the_entries(3).message
+    assert message == "checking your answer raised TypeError: 'int' object is not callable"
+
+
+def test_html_says_the_same_escaped_and_without_colour_of_its_own():
+    page = is_three(4)._repr_html_()
+    assert html.escape("found <4>") in page and "❌" in page
+    assert " color:" not in page and " id=" not in page and "class=" not in page
+
+
+def test_the_summary_remembers_the_latest_outcomes():
+    is_three(4)
+    assert repr(exercises.summary()).splitlines()[0] == "0 of 2 checks passed"
+    is_three(3)
+    assert repr(exercises.summary()).splitlines() == [
+        "1 of 2 checks passed",
+        "✅ 9.1 is three: passed",
+        "⬜ 9.2 never asked: not attempted yet",
+    ]
+    assert "1 of 2 checks passed" in exercises.summary()._repr_html_()
+
+
+@pytest.mark.parametrize("answer, word", [(4, "expected 3"), (todo, "not attempted")])
+def test_strict_raises_for_grading(answer, word, monkeypatch):
+    monkeypatch.setenv("CHECKS_STRICT", "1")
+    with pytest.raises(CheckFailed, match=word) as caught:
+        is_three(answer)
+    (line,) = caught.value._render_traceback_()
+    assert line.startswith("CheckFailed: ") and "9.1 is three" in line
+    assert repr(is_three(3)) == "✅ 9.1 is three"
+
+
+# ---------------------------------------------------------------- the fresh process
+
+
+def notebook(code):
+    """The function `f` of `code`, as if written in a notebook."""
+    names = {"__name__": "__main__"}
+    exec(code, names)
+    return names["f"]
+
+
+def test_it_is_another_process_and_sends_the_result_back(capsys):
+    function = notebook("import os\ndef f(x):\n    print('hello')\n    return os.getpid(), x + 1")
+    pid, value = fresh.call(function, 1)
+    assert pid != os.getpid() and value == 2
+    assert capsys.readouterr().out == "hello\n"
+
+
+def test_it_has_torch_but_none_of_the_notebooks_data():
+    loaded = fresh.call(notebook("def f():\n    import sys\n    return 'torch' in sys.modules"))
+    assert loaded or fresh.METHOD == "spawn"
+    function = notebook("import torch\nkept = torch.ones(1)\ndef f():\n    return kept")
+    assert function() == 1
+    with pytest.raises(fresh.RaisedInFreshProcess, match="'kept' is not defined.*none of this"):
+        fresh.call(function)
+
+
+def test_helpers_classes_and_constants_come_along():
+    function = notebook(
+        "import math\nSIZE = 3\n"
+        "class Box:\n    size = SIZE\n"
+        "def helper(x):\n    return math.floor(x) + (helper(x - 1) if x > 1 else 0)\n"
+        "def f(x=2.5, *, y=1):\n    return helper(x) + Box().size + y + SIZE"
+    )
+    assert fresh.call(function) == function() == 10
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("def f():\n    while True: pass", "did not finish within 2 seconds"),
+        ("def f():\n    import os; os._exit(3)", "ended the process with exit code 3"),
+        ("def f():\n    raise SystemExit(4)", "your code raised SystemExit: 4"),
+        ("def f():\n    raise KeyError('x')", "your code raised KeyError: 'x'"),
+    ],
+)
+def test_loops_and_ends_are_reported(code, words):
+    with pytest.raises(fresh.RaisedInFreshProcess, match=words):
+        fresh.call(notebook(code), timeout=2 if "while" in code else 10)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to die of")
+def test_a_crash_is_reported():
+    with pytest.raises(fresh.RaisedInFreshProcess, match="with signal 11"):
+        fresh.call(notebook("import os\ndef f():\n    os.kill(os.getpid(), 11)"))
+
+
+def test_a_stub_is_told_from_an_error():
+    with pytest.raises(fresh.RaisedInFreshProcess) as caught:
+        fresh.call(notebook("def f():\n    raise NotImplementedError"))
+    assert caught.value.unwritten
+
+
+def test_what_a_check_expects_there_is_its_own_outcome():
+    with pytest.raises(Wrong, match="^too small$"):
+        fresh.call(notebook("from utils.checks.core import expect\ndef f(): expect(0, 'too small')"))
