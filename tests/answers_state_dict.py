@@ -104,7 +104,9 @@ ANSWERS = [
         SAVE + "def restore(m, p):\n    return m.load_state_dict(torch.load(p))",
         "returned a _IncompatibleKeys",
     ),
-    saves(SAVE + "def restore(m, p):\n    m.load_state_dict(p)\n    return m", "dict-like, got <class"),
+    saves(
+        SAVE + "def restore(m, p):\n    m.load_state_dict(p)\n    return m", "dict-like, got <class"
+    ),
     saves(SAVE + "def restore(m, p):\n    return torch.load(p)", "returned a OrderedDict"),
     saves(SAVE + "def restore(m, p):\n    torch.load(p)\n    return m.eval()", "random weights"),
     saves(
@@ -136,7 +138,7 @@ ANSWERS = [
     names([*ALL, "scratch"], "`scratch`: read its line"),
     names([*ALL, "act.weight"], "has no tensors"),
     names(["embed", "norm", "gain", "table"], "the name of a module alone"),
-    names([*ALL, "norm.weight", "embed.bias"], "2 of your names"),
+    names([*ALL, "norm.weight", "embed.bias"], "not in the state_dict: 2 of your names"),
     names(["embed.weight", "norm.running_mean", "norm.running_var", "gain", "table"], "one buffer"),
     names(["embed.weight", *NORM, "table"], "one parameter"),
     names("Puzzle = 3", "a list of names"),
@@ -147,7 +149,7 @@ ANSWERS = [
         "            best = {k: v.clone() for k, v in model.state_dict().items()}"
     ),
     keeps("if s > best_score: best_score, best = s, model.state_dict()", "of the last epoch"),
-    keeps("if s > best_score: best_score, best = s, model.state_dict().copy()", "of the last epoch"),
+    keeps("if s > best_score: best_score, best = s, model.state_dict().copy()", "the model's own"),
     keeps("best = deepcopy(model.state_dict())", "of the last epoch"),
     keeps(
         "if s >= best_score: best_score, best = s, deepcopy(model.state_dict())",
@@ -171,7 +173,7 @@ ANSWERS = [
     stacked(LAYERS + '; self.register_buffer("center", torch.zeros(8))'),
     stacked(
         "self.layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(depth)))\n"
-        '        self.center = nn.Buffer(torch.zeros(8))'
+        "        self.center = nn.Buffer(torch.zeros(8))"
     ),
     stacked(
         "self.layers = [nn.Linear(8, 8) for _ in range(depth)]\n"
@@ -185,7 +187,7 @@ ANSWERS = [
     ),
     stacked(
         LAYERS + "; self.center = nn.Parameter(torch.zeros(8))",
-        "cannot assign",
+        "`center` is a parameter now",
     ),
     stacked(
         LAYERS + '; self.register_buffer("center", torch.zeros(8))'
@@ -195,13 +197,26 @@ ANSWERS = [
     stacked(
         "self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])"
         '; self.register_buffer("center", torch.zeros(8))',
-        "with depth=3, 2 of the layers",
+        "with depth=3, the state_dict holds 2",
+    ),
+    stacked(
+        "self.layers = nn.ModuleList([nn.Linear(8, 8)] * depth)"
+        '; self.register_buffer("center", torch.zeros(8))',
+        "they are one layer",
+    ),
+    stacked(
+        LAYERS + '; self.center = torch.zeros(8); self.register_buffer("center", torch.zeros(8))',
+        "attribute 'center' already exists",
     ),
     # 1.5
     Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f", 4: "e"}'),
     Answer("reads_messages", 'diagnosis = {4: "e", 3: "f", 2: "c", 1: "d"}'),
-    Answer("reads_messages", 'diagnosis = {1: "d", 2: "b", 3: "f", 4: "e"}', "message 2 has another"),
-    Answer("reads_messages", 'diagnosis = {1: "a", 2: "c", 3: "f", 4: "b"}', "message 4 has another"),
+    Answer(
+        "reads_messages", 'diagnosis = {1: "d", 2: "b", 3: "f", 4: "e"}', "message 2 has another"
+    ),
+    Answer(
+        "reads_messages", 'diagnosis = {1: "a", 2: "c", 3: "f", 4: "b"}', "message 4 has another"
+    ),
     Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f"}', "numbers 1 to 4"),
     Answer("reads_messages", 'diagnosis = "dcfe"', "a dictionary is wanted"),
     Answer("reads_messages", 'diagnosis = {1: "D", 2: "c", 3: "f", 4: "x"}', "letters a to f"),
@@ -215,7 +230,8 @@ ANSWERS = [
     ),
     counts("return Path(path).stat().st_size", "size of the whole file"),
     counts(
-        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist())", "all entries are counted"
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist())",
+        "all entries are counted",
     ),
     counts(
         "return sum(e.file_size for e in zipfile.ZipFile(path).infolist() if 'data/' in e.filename)",
@@ -228,12 +244,12 @@ ANSWERS = [
     ),
     counts(
         "return sum(t.numel() * t.element_size() for t in torch.load(path).values())",
-        "no attribute 'numel'",
+        "torch.load was called",
     ),
     counts(
         "return sum(t.numel() * t.element_size() for t in torch.load(path).values()"
         " if torch.is_tensor(t))",
-        "two names for one tensor",
+        "torch.load was called",
     ),
     counts("return [e.file_size for e in zipfile.ZipFile(path).infolist()]", "an int is wanted"),
     counts("print(zipfile.ZipFile(path).namelist()[0])", "not a NoneType"),

@@ -96,8 +96,14 @@ def test_solution_cells_and_minutes(root):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("    # END SOLUTION\n\n\n", "\n\n"), "09_x_exercises.py:16: BEGIN SOLUTION is never closed"),
-        (("    # BEGIN SOLUTION\n    return y", "    return y"), "py:17: END SOLUTION without a BEGIN"),
+        (
+            ("    # END SOLUTION\n\n\n", "\n\n"),
+            "09_x_exercises.py:16: BEGIN SOLUTION is never closed",
+        ),
+        (
+            ("    # BEGIN SOLUTION\n    return y", "    return y"),
+            "py:17: END SOLUTION without a BEGIN",
+        ),
         (("# END SOLUTION\n\n# %%\ndef", "# %%\ndef"), "py:21: BEGIN SOLUTION is never closed"),
         (("    # END BROKEN\n", "    # END SOLUTION\n"), "py:30: END SOLUTION without a BEGIN"),
     ],
@@ -155,7 +161,9 @@ def test_check_says_what_is_stale_and_how_to_mend_it(root, capsys):
 
 
 def test_an_unknown_name_is_refused(root, capsys):
-    with pytest.raises(build.SourceError, match="no source named nothing; there are: 09_x_exercises"):
+    with pytest.raises(
+        build.SourceError, match="no source named nothing; there are: 09_x_exercises"
+    ):
         build.build(["nothing"], root)
 
 

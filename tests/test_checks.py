@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-LESSONS = [path.stem.removeprefix("answers_") for path in Path(__file__).parent.glob("answers_*.py")]
+LESSONS = [
+    path.stem.removeprefix("answers_") for path in Path(__file__).parent.glob("answers_*.py")
+]
 CASES = [
     pytest.param(module, answer, id=f"{answer.check}-{answer.words or 'right'}")
     for module in (importlib.import_module(f"tests.answers_{name}") for name in sorted(LESSONS))

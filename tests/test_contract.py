@@ -55,7 +55,8 @@ def test_there_are_notebooks():
 
 
 def test_every_notebook_is_the_one_its_source_stands_for():
-    assert build.stale(ROOT) == []
+    lines = build.stale(ROOT)
+    assert not lines, "\n".join(lines)
 
 
 @every_notebook
@@ -75,7 +76,12 @@ def test_outputs_are_the_same_on_any_machine(path):
         text = json.dumps({k: v for k, v in output.items() if k != "data"}) + json.dumps(
             {kind: data for kind, data in output.get("data", {}).items() if "image" not in kind}
         )
-        for trace in (r"\\u001b\[", r"0x[0-9a-f]{6,}", r"/home/|/root/|/tmp/|/Users/", "ipykernel_"):
+        for trace in (
+            r"\\u001b\[",
+            r"0x[0-9a-f]{6,}",
+            r"/home/|/root/|/tmp/|/Users/",
+            "ipykernel_",
+        ):
             assert not re.search(trace, text), f"{trace} in {text[:300]}"
         if any("image" in kind for kind in output.get("data", {})):
             assert len("".join(output["data"]["text/plain"])) > 20, "an image without its words"
@@ -167,7 +173,9 @@ def test_only_a_check_uses_an_answer(path):
             if isinstance(node, ast.Assign) and ast.unparse(node.value) == "todo"
         }
         used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & todos
-        assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        assigned = {
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
         if used - assigned:
             assert re.match(r"check\.\w+\(", source_of(cell)), source_of(cell)
 

@@ -47,7 +47,10 @@ def raises(error):
             raises(KeyError("optimizer")),
             "❌ 9.1 is three: your code raised KeyError: 'optimizer', at the line `raise error`",
         ),
-        (raises(EOFError()), "❌ 9.1 is three: your code raised EOFError, at the line `raise error`"),
+        (
+            raises(EOFError()),
+            "❌ 9.1 is three: your code raised EOFError, at the line `raise error`",
+        ),
         (
             raises(RuntimeError("first line\nsecond line")),
             "❌ 9.1 is three: your code raised RuntimeError: first line …, at the line `raise error`",
@@ -66,6 +69,7 @@ def test_an_error_outside_the_answer_is_not_called_the_learners():
 def test_html_says_the_same_escaped_and_without_colour_of_its_own():
     page = is_three(4)._repr_html_()
     assert html.escape("found <4>") in page and "❌" in page
+    assert "at the line <code>raise error</code>" in is_three(raises(KeyError("x")))._repr_html_()
     assert " color:" not in page and " id=" not in page and "class=" not in page
 
 
@@ -155,4 +159,6 @@ def test_a_stub_is_told_from_an_error():
 
 def test_what_a_check_expects_there_is_its_own_outcome():
     with pytest.raises(Wrong, match="^too small$"):
-        fresh.call(notebook("from utils.checks.core import expect\ndef f(): expect(0, 'too small')"))
+        fresh.call(
+            notebook("from utils.checks.core import expect\ndef f(): expect(0, 'too small')")
+        )

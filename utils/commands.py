@@ -1,18 +1,17 @@
 """`python3 -m utils COMMAND`: open, test, build, progress, reset. Standard library only.
 
-    open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
-    test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
-    progress                 what you have solved so far
-    reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
-    build [NAME …]           after editing notebooks/source: make the notebooks anew
-    build --check            say which notebooks are not what their source stands for
+open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
+test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
+progress                 what you have solved so far
+reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
+build [NAME …]           after editing notebooks/source: make the notebooks anew
+build --check            say which notebooks are not what their source stands for
 """
 
 import hashlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -117,7 +116,9 @@ def read(path):
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise SetupError(f"{path.name} is not a notebook any more: `python3 -m utils reset {path.stem}`.") from None
+        raise SetupError(
+            f"{path.name} is not a notebook any more: `python3 -m utils reset {path.stem}`."
+        ) from None
 
 
 def copy_for_work(original, path):
@@ -155,16 +156,26 @@ def reset(arguments, root):
     originals = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
     name = Path(arguments[0]).stem if len(arguments) == 1 else None
     if name not in originals:
-        raise SetupError(f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(originals)}.")
+        raise SetupError(
+            f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(originals)}."
+        )
     path = root / "work" / f"{name}.ipynb"
     if path.exists():
-        backup = path.parent / "backup" / f"{name}-{time.strftime('%Y-%m-%d-%H%M%S')}.ipynb"
-        backup.parent.mkdir(exist_ok=True)
-        shutil.move(path, backup)
+        backup = keep(path, path.parent / "backup")
         say(f"Your version is kept as {backup.relative_to(root)}.")
     copy_for_work(originals[name], path)
-    say(f"{path.relative_to(root)} is as new. If it is open in JupyterLab: File > Reload Notebook from Disk.")
+    say(
+        f"{path.relative_to(root)} is as new. If it is open in JupyterLab: File > Reload Notebook from Disk."
+    )
     return 0
+
+
+def keep(path, folder):
+    """Move `path` into `folder` under a name of its own; returns the new path."""
+    folder.mkdir(exist_ok=True)
+    name = f"{path.stem}-{time.strftime('%Y-%m-%d-%H%M%S')}"
+    taken = len(list(folder.glob(f"{name}*")))
+    return path.rename(folder / (f"{name}-{taken + 1}.ipynb" if taken else f"{name}.ipynb"))
 
 
 def progress(arguments, root):
@@ -179,7 +190,13 @@ def progress(arguments, root):
         mine = root / "work" / original.name
         passed = solved(read(mine)) & set(minutes) if mine.exists() else set()
         left = sum(n for number, n in minutes.items() if number not in passed)
-        rows.append((original.stem.removesuffix("_exercises"), f"{len(passed)} of {len(minutes)}", str(left)))
+        rows.append(
+            (
+                original.stem.removesuffix("_exercises"),
+                f"{len(passed)} of {len(minutes)}",
+                str(left),
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         say("  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip())

@@ -85,7 +85,7 @@ def install(venv, python, root):
             f"The disk is too full: setting up needs {NEEDED / GIB:.0f} GB, and {free / GIB:.1f} GB are free."
         )
     unfinished, ready = venv / "course-unfinished", venv / "course-ready.json"
-    size = "5 to 6 GB" if sys.platform == "linux" else "about 1 GB"
+    size = "5 to 6 GB" if sys.platform == "linux" else "1 GB or more"
     say(f"Setting up the course in {venv.name}: a download of {size}, once.")
     if unfinished.exists() or belongs_elsewhere(ready, root):
         say("Removing a set-up that did not finish, or that came from another folder.")
@@ -131,7 +131,9 @@ def install_packages(python, root):
         say("uv did not succeed: trying again with pip, which takes longer.")
     elif reason := diagnose(uv_itself.output):
         raise SetupError(reason)
-    with_pip = run([*pip, "install", "--retries", "1", "-r", "requirements.txt"], cwd=root, tee=True)
+    with_pip = run(
+        [*pip, "install", "--retries", "1", "-r", "requirements.txt"], cwd=root, tee=True
+    )
     if with_pip.returncode:
         raise SetupError(
             diagnose(with_pip.output)
@@ -145,7 +147,14 @@ def diagnose(output):
     if "no space left" in text or "not enough space" in text or "errno 28" in text:
         return "The disk became full during set-up: make room, then start this again."
     # before the network: an unreachable index also ends in "no matching distribution"
-    offline = ("resolution", "resolve host", "getaddrinfo", "connection", "unreachable", "timed out")
+    offline = (
+        "resolution",
+        "resolve host",
+        "getaddrinfo",
+        "connection",
+        "unreachable",
+        "timed out",
+    )
     if any(word in text for word in offline):
         return (
             "No connection to the package index: check the network (or the proxy), then start this "

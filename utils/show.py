@@ -77,7 +77,7 @@ def digit_images(images, labels, answers):
         images: float tensor (N, 3, 32, 32) from -1 to 1; labels, answers: N ints each.
 
     Returns:
-        A `Picture`; wrong answers are marked by a cross and in words.
+        A `Picture`; behind a wrong answer stand a cross and the right one.
     """
     figure, axes = _axes(9, 1.5, columns=len(images))
     for axis, image, label, answer in zip(axes, images, labels, answers):
@@ -85,7 +85,10 @@ def digit_images(images, labels, answers):
         axis.set_title(f"{int(answer)}" if answer == label else f"{int(answer)} ✗ {int(label)}")
         axis.axis("off")
     right = sum(int(a) == int(b) for a, b in zip(labels, answers))
-    return Picture(figure, f"{len(images)} scans, {right} read correctly")
+    return Picture(
+        figure,
+        f"{len(images)} scans, and above each the model's answer: right for ≈ {right} of them",
+    )
 
 
 def _entries(path):
@@ -97,7 +100,7 @@ def _entries(path):
 
 _MEANING = {
     "data.pkl": "the pickle: names, shapes, dtypes, and which storage holds each tensor",
-    ".format_version": "version of the layout of this list",
+    ".format_version": "version of the rules for placing storages",
     ".storage_alignment": "storages start at multiples of this many bytes",
     "byteorder": "order of the bytes in a number",
     "version": "version of the whole format",
@@ -120,7 +123,7 @@ def anatomy(path, storages=3):
     rows += [(n, size, "a storage: the bare numbers of a tensor") for n, size in numbers[:storages]]
     if rest := numbers[storages:]:
         rows.append((f"… and {len(rest)} more", sum(size for _, size in rest), "storages"))
-    return Table(["entry", "bytes", "what it is"], rows)
+    return Table(["entry", "size in bytes", "what it is"], rows)
 
 
 def file_map(path):
@@ -133,15 +136,17 @@ def file_map(path):
         ("the pickle: names and shapes", entries["data.pkl"], "#dd8452", "//"),
         ("zip headers and padding", total - numbers - entries["data.pkl"], "#8c8c8c", ".."),
     ]
-    figure, axis = _axes(8, 1.7)
+    figure, axis = _axes(9, 1.7)
     start, words = 0, []
     for label, size, colour, hatch in parts:
         words.append(f"{label} {size / total:.0%}")
-        axis.barh(0, size, left=start, color=colour, hatch=hatch, edgecolor="white", label=words[-1])
+        axis.barh(
+            0, size, left=start, color=colour, hatch=hatch, edgecolor="white", label=words[-1]
+        )
         start += size
     axis.set(yticks=[], xlim=(0, total), xlabel=f"bytes of {path.name}")
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
     return Picture(figure, "; ".join(words))
 
 
@@ -150,7 +155,9 @@ def pickle_names(path):
     with zipfile.ZipFile(path) as archive:
         (pickle,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         operations = pickletools.genops(archive.read(pickle))
-        names = [argument.replace(" ", ".") for op, argument, _ in operations if op.name == "GLOBAL"]
+        names = [
+            argument.replace(" ", ".") for op, argument, _ in operations if op.name == "GLOBAL"
+        ]
     return list(dict.fromkeys(names))
 
 
@@ -166,12 +173,12 @@ def accuracy_bars(results, chance=0.1):
         places = [place + shift for place in range(len(results))]
         axis.bar(places, heights, 0.38, label=label, hatch=hatch, edgecolor="white")
     axis.axhline(chance, color="black", linestyle=":", linewidth=1)
-    axis.text(-0.55, chance + 0.02, "guessing", fontsize=8)
+    axis.annotate("guessing", (1, chance), (4, 0), ("axes fraction", "data"), "offset points")
     axis.set(xticks=range(len(results)), xticklabels=list(results), ylim=(0, 1.05))
     axis.set(xlabel="images per batch", ylabel="accuracy")
     figure.legend(loc="outside right upper", frameon=False)
-    steady = len({round(accuracies[0], 6) for accuracies in results.values()}) == 1
-    worse = all(train < eval_ for eval_, train in results.values())
+    steady = len({round(in_eval, 6) for in_eval, _ in results.values()}) == 1
+    worse = all(in_train < in_eval for in_eval, in_train in results.values())
     return Picture(
         figure,
         f"eval mode gives the same accuracy for every batch size: {steady}; "

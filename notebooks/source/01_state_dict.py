@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Save weights and load them back
 #
-# **You will** save a trained model's weights and prove that they come back bit for bit, read the file that
-# holds them with your own eyes, and meet three mistakes that raise no error.
+# **You will** save a trained model's weights and prove that they come back bit for bit, take the file apart
+# that holds them, and meet five mistakes that raise no error.
 #
 # **You need** to have trained a PyTorch model once. **About 25 minutes.**
 
@@ -47,8 +47,11 @@ train, validation, test = digits()
 [len(train), len(validation), len(test)]
 
 # %% [markdown]
-# ShuffleNet is one of torchvision's small networks. Four passes over the training images take a few
-# seconds. (Numbers after `≈` differ a little from computer to computer; all else is the same on yours.)
+# ShuffleNet is one of torchvision's small networks. Four passes over the training images take between three
+# and thirty seconds. (Numbers after `≈` differ a little from computer to computer; all else is the same on yours.)
+#
+# The course brings `train_epoch`, which puts the model into training mode and passes over all batches once, and
+# `accuracy`, which leaves the mode as it is.
 
 # %%
 seed_everything(0)
@@ -87,6 +90,10 @@ print("more than 40 % right:", accuracy(new, loader(test)) > 0.4)
 
 # %%
 new.load_state_dict(torch.load(folder / "digits.pt"))
+
+# %%
+saved, loaded = model.state_dict(), new.state_dict()
+print("all equal:", all(torch.equal(saved[name], loaded[name]) for name in saved))
 
 # %% [markdown]
 # *Predict:* how far apart are the answers of the two models, for all test images together?
@@ -135,10 +142,19 @@ buffers = dict(model.named_buffers())
 print(len(parameters), "parameters +", len(buffers), "buffers =", len(state))
 
 # %% [markdown]
-# "A state_dict holds the learnable parameters", which many pages say, is half of it: here 168 of 338 entries are
-# buffers. The optimizer never touches them, and without them this model cannot predict.
+# Many pages say that a state_dict holds "the learnable parameters". That leaves out the buffers, half of the
+# entries here. What would this model be without them? Let us load only the parameters into a new one.
+
+# %%
+without = shufflenet_v2_x0_5(num_classes=10).eval()
+without.load_state_dict(parameters, strict=False)  # strict=False: do not complain
+print("more than 40 % right:", accuracy(without, loader(test)) > 0.4)
+
+# %% [markdown]
+# ### Your own tensors
 #
-# Here is a module with four tensors. *Predict:* which of them are in its `state_dict()`?
+# In a module of your own, `nn.Parameter` makes a parameter, and `register_buffer(name, tensor)` makes a buffer.
+# A buffer can be told not to be saved. *Predict:* which of these four are in the `state_dict()`?
 
 # %%
 class Four(nn.Module):
@@ -154,13 +170,26 @@ list(Four().state_dict())
 
 # %% [markdown]
 # `cache` is left out because it says so: `persistent=False`. `offset` is left out because a tensor that is
-# merely an attribute is neither parameter nor buffer. Nothing warns you: save such a model, load it, and
-# `offset` is whatever `__init__` makes it.
+# merely an attribute is neither parameter nor buffer. That is the **first mistake without a message**: save such a
+# model, load it, and `offset` is whatever `__init__` makes it. The cure is to replace the assignment:
+
+# %%
+class Cured(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("offset", torch.zeros(2))  # no self.offset = … any more
+
+    def forward(self, inputs):
+        self.offset = inputs.mean(dim=0)  # it stays a buffer
+        return inputs - self.offset
+
+
+print(list(Cured().state_dict()))
 
 # %% [markdown]
-# ## What is never in it: modules in a plain list
+# ### Two ways to hold layers
 #
-# *Predict:* how many entries does each of these two state_dicts have?
+# *Predict:* how many entries does each of these two state_dicts have? Each `nn.Linear` has a weight and a bias.
 
 # %%
 class Listed(nn.Module):
@@ -179,8 +208,8 @@ print(list(Listed().state_dict()))
 print(list(Registered().state_dict()))
 
 # %% [markdown]
-# A Python list hides its modules: they are not saved, not moved by `.to(device)`, and not trained. The
-# optimizer is the one who notices, if there is nothing else to train:
+# The **second mistake without a message**: a Python list hides its modules. They are not saved, and not trained
+# either. Only the optimizer complains, and only if the model has no other parameters:
 
 # %%
 try:
@@ -189,7 +218,7 @@ except ValueError as error:
     print("ValueError:", error)
 
 # %% [markdown]
-# `nn.ModuleList` and `nn.ModuleDict` for modules, `nn.ParameterList` and `nn.ParameterDict` for parameters.
+# Use `nn.ModuleList` or `nn.ModuleDict` for modules, and `nn.ParameterList` or `nn.ParameterDict` for parameters.
 
 # %% [markdown]
 # ## What it does not hold
@@ -212,8 +241,9 @@ def facts(m):
     return [m.training, m[0].weight.requires_grad, m[1].p, len(m._forward_hooks)]
 
 
-names = ["in training mode", "weight is trainable", "dropout probability", "forward hooks"]
-show.Table(["", "saved from", "loaded into"], list(zip(names, facts(old), facts(fresh))))
+names = ["training mode", "weight is trainable", "dropout", "forward hooks"]
+rows = list(zip(names, facts(old), facts(fresh)))
+show.Table(["", "saved from", "loaded into"], rows)
 
 # %% [markdown]
 # None of them did. The class and its arguments are not in the file either: your program builds the model,
@@ -233,8 +263,8 @@ print(zipfile.is_zipfile(folder / "digits.pt"))
 show.anatomy(folder / "digits.pt")
 
 # %% [markdown]
-# One entry for every tensor, a small *pickle* that says what they mean, and a few bytes about the format. Where do
-# the bytes go?
+# A **storage** is the memory behind a tensor: its numbers, one after the other. The file holds one entry for every
+# storage, a small *pickle* that says what they mean, and a few bytes about the format. Where do the bytes go?
 
 # %%
 show.file_map(folder / "digits.pt")
@@ -250,7 +280,8 @@ archive = zipfile.ZipFile(folder / "tiny.pt")
 archive.namelist()
 
 # %% [markdown]
-# `tiny/data/0` is a **storage**: nothing but the numbers, four bytes each.
+# Each name begins with the file's own, `tiny`. And `tiny/data/0` is the storage: nothing but the numbers, four bytes
+# each.
 
 # %%
 torch.frombuffer(bytearray(archive.read("tiny/data/0")), dtype=torch.float32)
@@ -263,8 +294,29 @@ torch.frombuffer(bytearray(archive.read("tiny/data/0")), dtype=torch.float32)
 show.pickle_names(folder / "tiny.pt")
 
 # %% [markdown]
-# Here they are harmless, and `torch.load` accepts no others unless you allow it. That a pickle *can* name any
-# function of your computer is why lesson 2 is about trust.
+# These are harmless. That a pickle *can* name any function of your computer is why lesson 2 is about trust.
+#
+# ### One storage, two names
+#
+# *Predict:* how many storages are in a file with two names for one tensor? And how long is the storage of a slice, two
+# numbers out of a thousand?
+
+# %%
+thousand = torch.zeros(1000)
+torch.save({"first": thousand, "second": thousand}, folder / "names.pt")
+torch.save(thousand[:2], folder / "slice.pt")
+
+for name in ("names", "slice"):
+    for entry in zipfile.ZipFile(folder / f"{name}.pt").infolist():
+        if entry.filename.startswith(f"{name}/data/"):
+            print(entry.filename, entry.file_size)
+
+# %% [markdown]
+# What shares memory is stored once, and comes back sharing. But a slice takes its whole storage along, here 4,000
+# bytes for two numbers: the **third mistake without a message**. Save `thousand[:2].clone()`, which has a storage of
+# its own.
+#
+# ### A look without loading
 #
 # To see what is in a file without loading its numbers, load it to the device `meta`: names, shapes, types, no
 # memory.
@@ -299,8 +351,8 @@ except Exception as error:
 #
 # ### The best weights that were not kept
 #
-# During training one keeps the weights of the best epoch. Here are two ways, and then a training step that goes
-# wrong: a learning rate of 1.
+# During training one keeps the weights of the best epoch. Here are two ways to do it, and then a pass with a
+# learning rate of 1, far too high. *Predict:* does `state_dict()` copy the weights?
 
 # %%
 best = model.state_dict()
@@ -311,7 +363,7 @@ train_epoch(model, batches, too_fast)
 print("still more than 85 % right:", accuracy(model.eval(), loader(test)) > 0.85)
 
 # %% [markdown]
-# The model is ruined. *Predict:* which of the two brings it back?
+# The model is ruined. Which of the two brings it back?
 
 # %%
 model.load_state_dict(best)
@@ -320,8 +372,8 @@ model.load_state_dict(best_copy)
 print("best_copy:", "more than 85 % right:", accuracy(model, loader(test)) > 0.85)
 
 # %% [markdown]
-# `state_dict()` copies nothing. Its tensors *are* the model's, so `best` followed every later step. Neither does
-# `.copy()` or `dict(…)` help: a new dictionary, the same tensors.
+# The **fourth mistake without a message**. `state_dict()` copies nothing: its tensors *are* the model's, so `best`
+# followed every later step. `.copy()` does not help either: a new dictionary, but the same memory.
 
 # %%
 same_memory = model.fc.weight.data_ptr()
@@ -335,13 +387,13 @@ print(deepcopy(model.state_dict())["fc.weight"].data_ptr() == same_memory)
 # %% [markdown]
 # ### eval() forgotten
 #
-# A new model is in training mode, and loading does not change that. *Predict:* what does it cost to forget
-# `eval()`?
+# The **fifth mistake without a message**. A new model is in training mode, and loading does not change that.
+# *Predict:* what does it cost to forget `eval()`, for batches of 2, 5 and 10 images?
 
 # %%
 results = {}
-for size in (2, 5, 10, 50):
-    new.load_state_dict(torch.load(folder / "digits.pt"))
+for size in (2, 5, 10):
+    new.load_state_dict(torch.load(folder / "digits.pt"))  # why each time: see below
     in_eval = accuracy(new.eval(), loader(test, size))
     results[size] = (in_eval, accuracy(new.train(), loader(test, size)))
 
@@ -360,7 +412,8 @@ new.load_state_dict(torch.load(folder / "digits.pt"))
 before = deepcopy(new.state_dict())
 with torch.no_grad():
     new.train()(images[:50])
-changed = [name for name in before if not torch.equal(before[name], new.state_dict()[name])]
+after = new.state_dict()
+changed = [name for name in before if not torch.equal(before[name], after[name])]
 print(len(changed), "of", len(before), "entries changed, for example", changed[0])
 
 # %% [markdown]
@@ -374,7 +427,7 @@ except ValueError as error:
     print("ValueError:", error)
 
 # %% [markdown]
-# ### The path instead of the dictionary
+# ### Messages you may meet
 #
 # > **Help: I get `Expected state_dict to be dict-like, got <class 'str'>`.** `load_state_dict` wants the dictionary;
 # > `torch.load` is what reads the file.
@@ -408,8 +461,8 @@ except AttributeError as error:
 
 # %% [markdown]
 # > **Help: I get `Missing key(s) in state_dict`.** The model that you built and the one that was saved name
-# > their tensors differently. The message lists what the model misses, then what the file has too much. Lesson 6
-# > is about loading a part on purpose.
+# > their tensors differently. The message lists the names that only the model has, then those that only the
+# > dictionary has. Lesson 6 is about loading a part on purpose.
 
 # %%
 try:
@@ -423,10 +476,11 @@ except RuntimeError as error:
 # `torch.save` takes tensors, numbers, strings, lists and dictionaries, one inside the other.
 
 # %%
-kept = {"accuracy": 0.96, "classes": list(range(10)), "examples": [images[0], images[1]]}
+kept = {"accuracy": 0.96, "classes": list("0123456789"), "example": images[0].clone()}
 torch.save(kept, folder / "kept.pt")
-loaded = torch.load(folder / "kept.pt")
-print(loaded["accuracy"], loaded["classes"], loaded["examples"][1].shape)
+
+back = torch.load(folder / "kept.pt")
+print(back["accuracy"], back["classes"], back["example"].shape)
 
 # %% [markdown]
 # It writes to anything that behaves like a file, for example to memory: to send weights over a network, or into
@@ -468,6 +522,7 @@ program = """
 import torch
 from torchvision.models import shufflenet_v2_x0_5
 
+torch.set_num_threads(1)
 model = shufflenet_v2_x0_5(num_classes=10)
 model.load_state_dict(torch.load("files/digits.pt"))
 model.eval()
@@ -503,7 +558,7 @@ print(result.stdout, result.stderr)
 # </details>
 #
 # <details>
-# <summary>You load weights into a new model and predict. What have you forgotten?</summary>
+# <summary>You load weights into a new model and predict. What else does the model need first?</summary>
 #
 # `model.eval()`: a new model is in training mode, and a state_dict does not hold the mode.
 # </details>

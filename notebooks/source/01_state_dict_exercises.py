@@ -146,20 +146,12 @@ check.keeps_the_best(train_and_keep_best)
 # - `center`, which is computed and not trained, is no parameter;
 # - `seen`, which counts images while the program runs, is not saved.
 #
-# `forward` may stay as it is.
+# `forward` is right as it is.
 #
 # <details>
 # <summary>Hint 1</summary>
 #
-# The lesson shows the cure for the layers in *What is never in it*, and the one for `center` in *What a
-# state_dict is*.
-# </details>
-#
-# <details>
-# <summary>Hint 2</summary>
-#
-# Assigning a tensor to the name of a buffer keeps it a buffer. So `self.center = …` in `forward` is fine, once
-# `center` is registered.
+# The lesson shows the cure for the layers in *Two ways to hold layers*, and the one for `center` right before it.
 # </details>
 
 # %%
@@ -194,7 +186,7 @@ check.loses_nothing(Stacked)
 # state_dict.
 
 # %% [markdown]
-# ## 1.5 Read the messages (4 minutes)
+# ## 1.5 Read the messages (3 minutes)
 #
 # Four messages from four programs that load a model:
 #
@@ -235,16 +227,16 @@ check.reads_messages(diagnosis)
 # `BytesIO` without `seek(0)`, or an empty file. One value per channel is no basis for a mean and a variance.
 
 # %% [markdown]
-# ## 1.6 Count the bytes (5 minutes)
+# ## 1.6 Count the bytes (7 minutes)
 #
-# Write `bytes_of_numbers(path)`: how many bytes of a file of `torch.save` are the tensors' numbers? Count what is
-# stored, with `zipfile` and without `torch.load`. The check tries files of several names, and one in which two names
-# share one tensor.
+# Write `bytes_of_numbers(path)`: how many bytes of a file of `torch.save` are storages? It returns their sum, an int.
+# Use `zipfile` and not `torch.load`. The check tries files of several names, and one in which two names share one
+# tensor.
 #
 # <details>
 # <summary>Hint 1</summary>
 #
-# `zipfile.ZipFile(path).infolist()` lists the entries; each has a `filename` and a `file_size`.
+# The lesson's section *One storage, two names* goes through the entries of a file, and prints their names and sizes.
 # </details>
 #
 # <details>

@@ -8,6 +8,7 @@ import functools
 import html
 import linecache
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -66,8 +67,9 @@ class Outcome:
         return f"{SIGNS[self.status]} {self.title}" + (f": {self.message}" if self.message else "")
 
     def _repr_html_(self):
-        message = f": {html.escape(self.message)}" if self.message else ""
-        line = f"{SIGNS[self.status]} <strong>{html.escape(self.title)}</strong>{message}"
+        message = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(self.message))
+        line = f"{SIGNS[self.status]} <strong>{html.escape(self.title)}</strong>"
+        line += f": {message}" if message else ""
         return box([line], COLOURS[self.status])
 
 

@@ -1,0 +1,304 @@
+"""The command line: set-up and its bad situations, working copies, reset, progress."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils import commands, environment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A course with the real notebooks and requirements, and nothing installed."""
+    shutil.copytree(
+        ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("files")
+    )
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+# ---------------------------------------------------------------- set-up
+
+
+class Installer:
+    """In place of `environment.run`: notes which step is asked for, and answers as told."""
+
+    def __init__(self, **answers):
+        self.answers, self.asked = answers, []
+
+    def __call__(self, command, **_):
+        if "venv" in command:
+            step = "venv"
+            python = Path(command[-1]) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            python.parent.mkdir(parents=True)
+            python.touch()
+        elif command[-1] == "uv":
+            step = "get_uv"
+        else:
+            step = "uv" if command[1] == "pip" else "pip"
+        self.asked.append(step)
+        return environment.Finished(*self.answers.get(step, (0, "")))
+
+
+@pytest.fixture
+def installer(monkeypatch):
+    def make(**answers):
+        fake = Installer(**answers)
+        monkeypatch.setattr(environment, "run", fake)
+        return fake
+
+    return make
+
+
+def test_a_first_call_installs_and_a_second_does_not(root, installer, capsys):
+    fake = installer()
+    python = environment.ensure(root)
+    assert python.exists() and fake.asked == ["venv", "get_uv", "uv"]
+    assert "Setting up" in capsys.readouterr().out
+    assert environment.ensure(root) == python and len(fake.asked) == 3
+    assert not (root / ".venv/course-unfinished").exists()
+
+
+def test_changed_requirements_are_installed(root, installer):
+    fake = installer()
+    environment.ensure(root)
+    with open(root / "requirements.txt", "a") as file:
+        file.write("# new\n")
+    environment.ensure(root)
+    assert fake.asked[3:] == ["get_uv", "uv"]
+
+
+def test_an_interrupted_install_is_started_over(root, installer, capsys):
+    fake = installer()
+    environment.ensure(root)
+    (root / ".venv/course-unfinished").touch()
+    (root / ".venv/course-ready.json").unlink()
+    (root / ".venv/half-a-package").touch()
+    environment.ensure(root)
+    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
+    assert not (root / ".venv/half-a-package").exists()
+    assert "did not finish" in capsys.readouterr().out
+
+
+def test_a_moved_folder_gets_a_new_environment(root, installer):
+    fake = installer()
+    environment.ensure(root)
+    moved = shutil.move(root, root.with_name("moved"))
+    environment.ensure(Path(moved))
+    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
+
+
+def test_an_environment_made_by_hand_is_completed_not_removed(root, installer):
+    fake = installer()
+    python = root / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    (root / ".venv/mine").touch()
+    environment.ensure(root)
+    assert fake.asked == ["get_uv", "uv"] and (root / ".venv/mine").exists()
+
+
+def test_pip_takes_over_where_uv_fails(root, installer, capsys):
+    fake = installer(uv=(2, ""))
+    environment.ensure(root)
+    assert fake.asked == ["venv", "get_uv", "uv", "pip"]
+    assert "with pip" in capsys.readouterr().out
+
+
+BAD = {
+    "No connection": ("get_uv", "ERROR: Failed to resolve 'host' ([Errno -3] name resolution)"),
+    "became full": ("pip", "OSError: [Errno 28] No space left on device"),
+    "not published for Python": ("pip", "ERROR: No matching distribution found for torch==2"),
+    "could not be installed: strange": ("pip", "something\nstrange\n"),
+    "virtual environment": ("venv", "ensurepip is not available"),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_bad_situation_is_one_sentence_and_the_next_call_starts_over(
+    root, installer, words, capsys
+):
+    step, output = BAD[words]
+    installer(**{"uv": (1, ""), step: (1, output)})
+    assert commands.main(["open"], root) == 1
+    error = capsys.readouterr().err.strip()
+    assert words in error and len(error.splitlines()) == 1
+    assert not (root / ".venv/course-ready.json").exists() and not (root / "work").exists()
+    installer()
+    assert environment.ensure(root).exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_made(root, installer, monkeypatch, capsys):
+    fake = installer()
+    usage = shutil.disk_usage(root)._replace(free=2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert commands.main(["test"], root) == 1
+    assert "disk is too full" in capsys.readouterr().err
+    assert fake.asked == [] and not (root / ".venv").exists()
+
+
+def test_two_set_ups_at_once_do_not_meet(root, installer, capsys):
+    installer()
+    with environment.only_one_setup(root):
+        assert commands.main(["open"], root) == 1
+    assert "Another set-up of this course is running" in capsys.readouterr().err
+    environment.ensure(root)
+
+
+def test_interrupting_is_one_sentence(root, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "run", interrupted)
+    assert commands.main(["open"], root) == 1
+    assert capsys.readouterr().err.strip().startswith("Interrupted: start the same command again")
+
+
+@pytest.mark.parametrize("flag", ["--port={}", "--port {}", "--ServerApp.port={}"])
+def test_a_port_in_use_is_told_first(root, flag, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        arguments = flag.format(taken.getsockname()[1]).split()
+        assert commands.main(["open", *arguments], root) == 1
+    assert "is in use" in capsys.readouterr().err
+    assert not (root / ".venv").exists()
+
+
+def test_python_too_old_is_one_sentence():
+    program = "import sys, runpy; sys.version_info = (3, 10, 2); runpy.run_module('utils')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "This course needs Python 3.11 or newer, and this is 3.10: start it"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["-m", "utils"], [str(ROOT / "utils")]])
+def test_it_starts_from_any_folder_without_torch(tmp_path, arguments):
+    done = subprocess.run(
+        [sys.executable, *arguments, "progress"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "01_state_dict" in done.stdout, done.stderr
+    probe = "import sys; sys.argv = ['utils', 'help']\nimport utils.commands\nprint('torch' in sys.modules)"
+    assert (
+        "False"
+        in subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout
+    )
+
+
+def test_the_requirements_pin_every_direct_dependency():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    assert packages[-1] == "-e ."
+    assert all("==" in line for line in packages[:-1])
+
+
+# ---------------------------------------------------------------- the learner's copies
+
+
+EXERCISES = "01_state_dict_exercises"
+
+
+def work_of(root):
+    return root / "work" / f"{EXERCISES}.ipynb"
+
+
+def edit(path, change):
+    """Change a notebook on disk; returns its bytes."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    change(notebook)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path.read_bytes()
+
+
+def test_copies_are_made_once_without_outputs(root):
+    assert commands.make_working_copies(root / "notebooks", root / "work") == []
+    originals = {path.name for path in (root / "notebooks").glob("*.ipynb")}
+    assert {path.name for path in (root / "work").iterdir()} == originals
+    copy = json.loads(work_of(root).read_text(encoding="utf-8"))
+    code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
+    assert code and all(not c["outputs"] and c["execution_count"] is None for c in code)
+
+
+def test_a_copy_that_exists_is_never_touched_and_newer_versions_are_told(root):
+    commands.make_working_copies(root / "notebooks", root / "work")
+    edit(work_of(root), lambda n: n["cells"][0].update(source="my notes"))
+    before = work_of(root).read_bytes()
+    assert commands.make_working_copies(root / "notebooks", root / "work") == []
+    edit(root / f"notebooks/{EXERCISES}.ipynb", lambda n: n["cells"][0].update(id="another"))
+    (line,) = commands.make_working_copies(root / "notebooks", root / "work")
+    assert line.startswith(f"There is a newer version of {EXERCISES}; yours is untouched.")
+    assert work_of(root).read_bytes() == before
+
+
+def test_reset_keeps_every_old_version_even_within_a_second(root, capsys):
+    commands.make_working_copies(root / "notebooks", root / "work")
+    original, mine = work_of(root).read_bytes(), []
+    for name in (EXERCISES, f"work/{EXERCISES}.ipynb", f"{EXERCISES}.ipynb"):
+        mine.append(
+            edit(work_of(root), lambda n: n["cells"][0].update(source=f"notes {len(mine)}"))
+        )
+        assert commands.main(["reset", name], root) == 0
+        assert work_of(root).read_bytes() == original
+    backups = [path.read_bytes() for path in (root / "work/backup").iterdir()]
+    assert sorted(backups) == sorted(mine)
+    assert "Your version is kept as work/backup" in capsys.readouterr().out.replace("\\", "/")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], [EXERCISES, "01_state_dict"]])
+def test_reset_wants_one_known_name(root, arguments, capsys):
+    assert commands.main(["reset", *arguments], root) == 1
+    assert EXERCISES in capsys.readouterr().err
+
+
+def test_progress_counts_what_is_saved(root, capsys):
+    def solve(notebook):
+        outputs = {
+            "1.1": "✅ 1.1 save and restore",
+            "1.3": "❌ 1.3 keep: no",
+            "1.4": "✅ 1.4 nothing",
+        }
+        notebook["cells"][-1]["outputs"] = [
+            {"output_type": "execute_result", "data": {"text/plain": [text]}}
+            for text in [
+                *outputs.values(),
+                "2 of 6 checks passed\n✅ 1.2 predict the names: passed",
+            ]
+        ]
+
+    assert commands.main(["progress"], root) == 0
+    header, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["lesson", "passed", "minutes", "left"]
+    assert row.split()[:4] == ["01_state_dict", "0", "of", "6"]
+    minutes = int(row.split()[4])
+    commands.make_working_copies(root / "notebooks", root / "work")
+    edit(work_of(root), solve)
+    commands.main(["progress"], root)
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[1:4] == ["2", "of", "6"] and 0 < int(row[4]) < minutes
+
+
+def test_a_damaged_copy_is_named(root, capsys):
+    commands.make_working_copies(root / "notebooks", root / "work")
+    work_of(root).write_text("{", encoding="utf-8")
+    assert commands.main(["progress"], root) == 1
+    assert f"utils reset {EXERCISES}" in capsys.readouterr().err
+    assert commands.main(["reset", EXERCISES], root) == 0
+
+
+def test_unknown_commands_and_help(capsys):
+    assert commands.main(["frobnicate"]) == 1
+    assert "open, test, build, progress, reset" in capsys.readouterr().err
+    assert commands.main([]) == 0 and commands.main(["--help"]) == 0
+    assert "open [ARGUMENT" in capsys.readouterr().out
