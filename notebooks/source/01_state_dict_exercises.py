@@ -140,7 +140,7 @@ check.keeps_the_best(train_and_keep_best)
 # %% [markdown]
 # ## 1.4 Nothing gets lost (6 minutes)
 #
-# `Stacked` works, trains nothing, and loses everything that you save. Repair `__init__` so that
+# `Stacked` runs, but it trains nothing and loses everything when you save it. Repair `__init__` so that
 #
 # - all its layers, and `center`, are in the state_dict, for every `depth`;
 # - `center`, which is computed and not trained, is no parameter;
@@ -149,7 +149,7 @@ check.keeps_the_best(train_and_keep_best)
 # `forward` is right as it is.
 #
 # <details>
-# <summary>Hint 1</summary>
+# <summary>Hint</summary>
 #
 # The lesson shows the cure for the layers in *Two ways to hold layers*, and the one for `center` right before it.
 # </details>
