@@ -90,9 +90,19 @@ ANSWERS = [
         "def save(m, p):\n    torch.save({'weights': m.state_dict()}, p)\n"
         "def restore(m, p):\n    m.load_state_dict(torch.load(p)['weights'])\n    return m.eval()"
     ),
+    saves(
+        "def save(m, p):\n    torch.save(m.state_dict(), p, _use_new_zipfile_serialization=False)\n"
+        + RESTORE
+    ),
     # 1.1, wrong
-    saves("def save(model, path):\n    torch.save(model, path)\n" + RESTORE, "more than weights"),
-    saves("def save(model, path):\n    torch.save(model.state_dict, path)" + RESTORE, "more than"),
+    saves(
+        "def save(model, path):\n    torch.save(model, path)\n" + RESTORE,
+        "a whole object was saved",
+    ),
+    saves(
+        "def save(model, path):\n    torch.save(model.state_dict, path)" + RESTORE,
+        "a method was saved",
+    ),
     saves("def save(model, path):\n    pass\n" + RESTORE, "wrote no file"),
     saves("def save(m, path):\n    return m.state_dict()\n" + RESTORE, "wrote no file"),
     saves(
@@ -107,7 +117,7 @@ ANSWERS = [
     saves(
         SAVE + "def restore(m, p):\n    m.load_state_dict(p)\n    return m", "dict-like, got <class"
     ),
-    saves(SAVE + "def restore(m, p):\n    return torch.load(p)", "returned a OrderedDict"),
+    saves(SAVE + "def restore(m, p):\n    return torch.load(p)", "returned an OrderedDict"),
     saves(SAVE + "def restore(m, p):\n    torch.load(p)\n    return m.eval()", "random weights"),
     saves(
         SAVE + "class Other(nn.Linear): pass\ndef restore(m, p):\n    return Other(1, 1)",
@@ -116,7 +126,7 @@ ANSWERS = [
     saves(
         "def save(m, p):\n    torch.save(dict(m.named_parameters()), p)\n"
         "def restore(m, p):\n    m.load_state_dict(torch.load(p), strict=False)\n    return m.eval()",
-        "some weights are not those that were saved",
+        "not all of the buffers",
     ),
     saves(
         "def save(m, p):\n    for t in m.parameters(): t.data.zero_()\n"
@@ -128,6 +138,20 @@ ANSWERS = [
         "def restore(m, p):\n    return kept[0]",
         "name 'kept' is not defined",
     ),
+    saves(
+        SAVE + "def restore(m, p):\n    m.load_state_dict(torch.load(p))\n"
+        "    m.training = False\n    return m",
+        "some of its layers are still in training mode",
+    ),
+    saves(
+        "def save(m, p):\n    m.eval()\n    torch.save(m.state_dict(), p)\n" + RESTORE,
+        "switched the model to eval mode",
+    ),
+    saves("def save(m, p):\n    p.write_text('weights')\n" + RESTORE, "torch.load cannot read"),
+    saves(
+        "def save(m, p):\n    torch.save(dict(m.named_parameters()), p)\n" + RESTORE,
+        "Missing key(s) in state_dict",
+    ),
     saves(SAVE + "def restore(m, p):\n    while True: pass", "did not finish within"),
     saves(SAVE + "def restore(m, p):\n    import os\n    os._exit(7)", "exit code 7"),
     # 1.2
@@ -138,7 +162,11 @@ ANSWERS = [
     names([*ALL, "scratch"], "`scratch`: read its line"),
     names([*ALL, "act.weight"], "has no tensors"),
     names(["embed", "norm", "gain", "table"], "the name of a module alone"),
-    names([*ALL, "norm.weight", "embed.bias"], "not in the state_dict: 2 of your names"),
+    names([*ALL, "embed.bias"], "more of `embed`"),
+    names([*ALL, "norm.weight"], "what you expect of `norm`"),
+    names([f"self.{name}" for name in ALL], "begins inside the module"),
+    names([", ".join(ALL)], "a string of its own"),
+    names([*ALL, "x", "y"], "not in the state_dict: 2 of your names"),
     names(["embed.weight", "norm.running_mean", "norm.running_var", "gain", "table"], "one buffer"),
     names(["embed.weight", *NORM, "table"], "one parameter"),
     names("Puzzle = 3", "a list of names"),
@@ -166,9 +194,35 @@ ANSWERS = [
     keeps(
         "if s > best_score:\n            best_score = s\n"
         "            best = dict(deepcopy(dict(model.named_parameters())))",
-        "names are not those",
+        "the buffers are missing",
     ),
-    keeps("break", "epochs were trained"),
+    keeps("break", "not all of the 3 epochs"),
+    keeps("train_one_epoch(model)", "more than 3 epochs"),
+    keeps("s = train_one_epoch(deepcopy(model))", "another model"),
+    keeps(
+        "if s > best_score: best_score, best = s, deepcopy(model.state_dict())\n"
+        "        else: model.load_state_dict(best)",
+        "between two epochs",
+    ),
+    keeps(
+        "if s > best_score: best_score, best = s, deepcopy(model.state_dict())",
+        "the model's own",
+        end="model.load_state_dict(best)\n    return model.state_dict()",
+    ),
+    keeps(
+        "if round(s, 1) > best_score:\n"
+        "            best_score, best = round(s, 1), deepcopy(model.state_dict())",
+        "the scores were [0.91, 0.93, 0.92]",
+    ),
+    keeps(
+        "if s > max(0, best_score): best_score, best = s, deepcopy(model.state_dict())",
+        "the scores were [-0.5, 0.0, -0.2]",
+    ),
+    keeps(
+        "if s > best_score:\n            best_score = s\n"
+        "            best = {k: v.clone().half() for k, v in model.state_dict().items()}",
+        "changed their dtype",
+    ),
     # 1.4
     stacked(LAYERS + '; self.register_buffer("center", torch.zeros(8))'),
     stacked(
@@ -197,8 +251,25 @@ ANSWERS = [
     stacked(
         "self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])"
         '; self.register_buffer("center", torch.zeros(8))',
-        "with depth=3, the state_dict holds 2",
+        "with depth=3, the weights of 2 layers",
     ),
+    stacked(
+        "self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(3)])"
+        '; self.register_buffer("center", torch.zeros(8))',
+        "with depth=1, the weights of 3 layers",
+    ),
+    stacked(
+        LAYERS + '; self.register_buffer("center", torch.zeros(8)); self.requires_grad_(False)',
+        "frozen",
+    ),
+    stacked(
+        LAYERS + '; self.center = self.register_buffer("center", torch.zeros(8))',
+        "`center` is not in the state_dict",
+    ),
+    stacked(
+        LAYERS + '; self.register_buffer("center", torch.zeros(1))', "size mismatch for center"
+    ),
+    Answer("loses_nothing", "Stacked = nn.Linear(8, 8)", "the class is wanted"),
     stacked(
         "self.layers = nn.ModuleList([nn.Linear(8, 8)] * depth)"
         '; self.register_buffer("center", torch.zeros(8))',
@@ -217,7 +288,9 @@ ANSWERS = [
     Answer(
         "reads_messages", 'diagnosis = {1: "a", 2: "c", 3: "f", 4: "b"}', "message 4 has another"
     ),
-    Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f"}', "numbers 1 to 4"),
+    Answer("reads_messages", 'diagnosis = {1: "d", 2: "c", 3: "f"}', "numbers 1 to 4, all"),
+    Answer("reads_messages", 'diagnosis = {"1": "d", "2": "c", "3": "f", "4": "e"}', "not texts"),
+    Answer("reads_messages", 'diagnosis = {1: ["d"], 2: "c", 3: "f", 4: "e"}', "letters a to f"),
     Answer("reads_messages", 'diagnosis = "dcfe"', "a dictionary is wanted"),
     Answer("reads_messages", 'diagnosis = {1: "D", 2: "c", 3: "f", 4: "x"}', "letters a to f"),
     # 1.6
@@ -228,6 +301,24 @@ ANSWERS = [
         "root = Path(path).stem\n    return sum(e.file_size for e in zipfile.ZipFile(path).infolist()"
         " if e.filename.startswith(f'{root}/data/'))"
     ),
+    counts(
+        "import numpy as np\n    return np.sum([e.file_size for e in zipfile.ZipFile(path).infolist()"
+        " if '/data/' in e.filename])"
+    ),
+    counts(
+        "return sum(e.file_size for e in zipfile.ZipFile(path).infolist() if 'data' in e.filename)",
+        "weights.pt: the storages are counted, and the pickle too",
+    ),
+    counts(
+        "for e in zipfile.ZipFile(path).infolist():\n        if '/data/' in e.filename:\n"
+        "            return e.file_size",
+        "only one of the storages",
+    ),
+    counts(
+        "root = Path(path).name.split('.')[0]\n    return sum(e.file_size for e in"
+        " zipfile.ZipFile(path).infolist() if e.filename.startswith(f'{root}/data/'))",
+        "digits.v2.pth: 0 bytes were counted",
+    ),
     counts("return Path(path).stat().st_size", "size of the whole file"),
     counts(
         "return sum(e.file_size for e in zipfile.ZipFile(path).infolist())",
@@ -235,12 +326,12 @@ ANSWERS = [
     ),
     counts(
         "return sum(e.file_size for e in zipfile.ZipFile(path).infolist() if 'data/' in e.filename)",
-        "nearly the right one",
+        "nearly the right name",
     ),
     counts(
         "return sum(e.file_size for e in zipfile.ZipFile(path).infolist()"
         " if 'data/' in e.filename and '.data' not in e.filename)",
-        "for a file named data.pt",
+        "data.pt: 291 bytes were counted",
     ),
     counts(
         "return sum(t.numel() * t.element_size() for t in torch.load(path).values())",
@@ -252,5 +343,5 @@ ANSWERS = [
         "torch.load was called",
     ),
     counts("return [e.file_size for e in zipfile.ZipFile(path).infolist()]", "an int is wanted"),
-    counts("print(zipfile.ZipFile(path).namelist()[0])", "not a NoneType"),
+    counts("print(zipfile.ZipFile(path).namelist()[0])", "nothing was returned"),
 ]

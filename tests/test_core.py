@@ -53,12 +53,24 @@ def raises(error):
         ),
         (
             raises(RuntimeError("first line\nsecond line")),
-            "❌ 9.1 is three: your code raised RuntimeError: first line …, at the line `raise error`",
+            "❌ 9.1 is three: your code raised RuntimeError: first line second line, at the line `raise error`",
         ),
     ],
 )
 def test_an_answer_is_one_line(answer, line):
     assert repr(is_three(answer)) == line
+
+
+def test_of_several_functions_the_open_one_is_named():
+    @Exercises().check("9.3", "both")
+    def both(first, second):
+        first()
+        second()
+
+    def unwritten():
+        raise NotImplementedError
+
+    assert repr(both(lambda: 1, unwritten)) == "⬜ 9.3 both: `unwritten` is not written yet"
 
 
 def test_an_error_outside_the_answer_is_not_called_the_learners():
@@ -117,7 +129,9 @@ def test_it_has_torch_but_none_of_the_notebooks_data():
     assert loaded or fresh.METHOD == "spawn"
     function = notebook("import torch\nkept = torch.ones(1)\ndef f():\n    return kept")
     assert function() == 1
-    with pytest.raises(fresh.RaisedInFreshProcess, match="'kept' is not defined.*none of this"):
+    with pytest.raises(
+        fresh.RaisedInFreshProcess, match="'kept' is not defined.*functions, classes"
+    ):
         fresh.call(function)
 
 
@@ -154,7 +168,7 @@ def test_a_crash_is_reported():
 def test_a_stub_is_told_from_an_error():
     with pytest.raises(fresh.RaisedInFreshProcess) as caught:
         fresh.call(notebook("def f():\n    raise NotImplementedError"))
-    assert caught.value.unwritten
+    assert caught.value.stub == "f"
 
 
 def test_what_a_check_expects_there_is_its_own_outcome():

@@ -38,6 +38,22 @@ def train_epoch(model, batches, optimizer, scheduler=None):
     return total / count
 
 
+def train_for_a_moment(model, batches=1):
+    """Move every weight and running statistic of `model` by a few steps on random images.
+
+    For checks that need a model which is no longer as it was built. Without an optimizer: the first
+    one in a process imports torch._dynamo, and somebody would wait for that.
+    """
+    model.train()
+    for _ in range(batches):
+        images, labels = torch.randn(20, 3, 32, 32), torch.randint(10, (20,))
+        cross_entropy(model(images), labels).backward()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight -= 0.1 * weight.grad
+                weight.grad = None
+
+
 @torch.no_grad()
 def accuracy(model, batches):
     """The share of images that `model` classifies correctly, a float from 0 to 1.

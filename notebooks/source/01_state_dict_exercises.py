@@ -16,7 +16,7 @@ from utils.checks import todo, state_dict as check
 # %% [markdown]
 # ## 1.1 Save and restore (4 minutes)
 #
-# Write two functions. `save(model, path)` writes the model's weights to the file `path`.
+# Write two functions. `save(model, path)` writes the model's weights to the file `path`, with `torch.save`.
 # `restore(model, path)` gets a *new* model of the same class, and returns that model: with the saved weights in it,
 # and ready to predict.
 #
@@ -106,7 +106,7 @@ check.predicts_names(predicted)
 #
 # It gets the model, a number of epochs, a function `train_one_epoch(model)` that changes the weights, and
 # a function `score(model)` whose result is better when it is higher. If two epochs have the same score, the first one
-# counts.
+# counts. What is returned must stay as it is when the model trains on.
 #
 # <details>
 # <summary>Hint</summary>
@@ -142,11 +142,11 @@ check.keeps_the_best(train_and_keep_best)
 #
 # `Stacked` runs, but it trains nothing and loses everything when you save it. Repair `__init__` so that
 #
-# - all its layers, and `center`, are in the state_dict, for every `depth`;
+# - all its layers, and `center` under this name, are in the state_dict, for every `depth`;
 # - `center`, which is computed and not trained, is no parameter;
 # - `seen`, which counts images while the program runs, is not saved.
 #
-# `forward` is right as it is.
+# Leave `forward` as it is.
 #
 # <details>
 # <summary>Hint</summary>

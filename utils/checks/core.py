@@ -128,12 +128,12 @@ def judge(title, function, args):
     except Wrong as wrong:
         return Outcome("failed", title, str(wrong))
     except fresh.RaisedInFreshProcess as error:
-        if error.unwritten:
-            return Outcome("open", title, WORDS["open"])
+        if error.stub:
+            return still_open(title, error.stub, args)
         return Outcome("failed", title, f"in a new process, {error}")
     except Exception as error:
-        if is_stub(error):
-            return Outcome("open", title, WORDS["open"])
+        if name := stub_name(error):
+            return still_open(title, name, args)
         return Outcome("failed", title, describe(error))
     return Outcome("passed", title)
 
@@ -145,15 +145,29 @@ def holds_todo(answer):
     return answer is todo
 
 
-def is_stub(error):
-    """Whether `error` is the bare NotImplementedError of an unwritten function, not one of torch's."""
-    return isinstance(error, NotImplementedError) and not error.args
+def still_open(title, name, args):
+    """Nothing is written yet; or, of several functions, the one called `name` is not."""
+    message = f"`{name}` is not written yet" if len(args) > 1 else WORDS["open"]
+    return Outcome("open", title, message)
+
+
+def stub_name(error):
+    """The name of the unwritten function that raised its bare NotImplementedError; else None."""
+    if isinstance(error, NotImplementedError) and not error.args:
+        return traceback.extract_tb(error.__traceback__)[-1].name
+    return None
+
+
+def a_kind(value):
+    """`an int`, `a list`: what kind of object a value is, for a message."""
+    name = type(value).__name__
+    return f"an {name}" if name.lower().startswith(("a", "e", "i", "o", "u")) else f"a {name}"
 
 
 def describe(error):
     """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
-    text = f"{type(error).__name__}: {error}".strip().removesuffix(":").splitlines()
-    what = text[0] + (" …" if len(text) > 1 else "")
+    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    what = what if len(what) <= 300 else what[:300] + " …"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
     if not frames:
         return f"checking your answer raised {what}"

@@ -27,12 +27,12 @@ class RaisedInFreshProcess(Exception):
     """The learner's code failed there: its message says how.
 
     Attributes:
-        unwritten: True if it was the bare NotImplementedError of a stub.
+        stub: the name of the function if it was not written yet, else None.
     """
 
-    def __init__(self, message, unwritten=False):
+    def __init__(self, message, stub=None):
         super().__init__(message)
-        self.unwritten = unwritten
+        self.stub = stub
 
 
 def warm_up():
@@ -94,8 +94,10 @@ def call(function, *args, timeout=10):
     sys.stdout.write(printed)
     if kind == "wrong":
         raise Wrong(value)
-    if kind in ("raised", "unwritten"):
-        raise RaisedInFreshProcess(value, unwritten=kind == "unwritten")
+    if kind == "stub":
+        raise RaisedInFreshProcess("not written yet", stub=value)
+    if kind == "raised":
+        raise RaisedInFreshProcess(value)
     return value
 
 
@@ -113,11 +115,14 @@ def _work(sender, job):
     except core.Wrong as wrong:
         result = ("wrong", str(wrong))
     except BaseException as error:
-        kind = "unwritten" if core.is_stub(error) else "raised"
         message = core.describe(error)
         if isinstance(error, NameError):
-            message += " (a new process has none of this notebook's variables)"
-        result = (kind, message)
+            message += (
+                " (of this notebook's variables, a new process gets functions, classes,"
+                " modules, numbers and texts only)"
+            )
+        stub = core.stub_name(error)
+        result = ("stub", stub) if stub else ("raised", message)
     sender.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
 
 
