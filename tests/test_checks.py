@@ -4,8 +4,14 @@ import importlib
 from collections import Counter
 from pathlib import Path
 
+import nbformat
 import pytest
+import torch
+from torch import nn
 
+from utils.checks import state_dict
+
+ROOT = Path(__file__).resolve().parent.parent
 LESSONS = [
     path.stem.removeprefix("answers_") for path in Path(__file__).parent.glob("answers_*.py")
 ]
@@ -27,8 +33,11 @@ def test_answer(module, answer):
 
 
 def test_every_check_has_its_answers():
-    package = Path(__file__).resolve().parent.parent / "utils/checks"
-    modules = {p.stem for p in package.glob("[!_]*.py")} - {"core", "fresh"}
+    modules = {p.stem for p in (ROOT / "utils/checks").glob("[!_]*.py")} - {
+        "core",
+        "errors",
+        "fresh",
+    }
     assert modules == set(LESSONS)
     for name in modules:
         module = importlib.import_module(f"tests.answers_{name}")
@@ -37,3 +46,14 @@ def test_every_check_has_its_answers():
         assert len(module.ARGUMENTS) == len(module.CHECKS.exercises.latest)
         for check in module.ARGUMENTS:
             assert right[check] >= 1 and wrong[check] >= 3, check
+
+
+def test_the_puzzle_that_is_checked_is_the_one_that_is_shown():
+    notebook = nbformat.read(ROOT / "notebooks/01_state_dict_exercises.ipynb", as_version=4)
+    (shown,) = [cell.source for cell in notebook.cells if cell.source.startswith("class Puzzle")]
+    names = {"torch": torch, "nn": nn}
+    exec(shown, names)
+    checked = state_dict.Puzzle()
+    assert str(names["Puzzle"]()) == str(checked)
+    assert set(vars(names["Puzzle"]())) == set(vars(checked))
+    assert list(names["Puzzle"]().state_dict()) == list(checked.state_dict())

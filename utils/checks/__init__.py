@@ -1,4 +1,8 @@
-"""Automatic checks of the exercises: `core` says how a check answers, one module per lesson says what it asks."""
+"""Automatic checks of the exercises.
+
+errors (what is wrong, in words) → fresh (a new process) → core (how a check answers) → one module per
+lesson (what it asks).
+"""
 
 from utils.checks.core import todo
 

@@ -6,17 +6,13 @@ environment variable CHECKS_STRICT=1 makes every outcome but ✅ raise `CheckFai
 
 import functools
 import html
-import linecache
 import os
 import re
-import sys
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
 from utils.checks import fresh
+from utils.checks.errors import Wrong, describe, stub_name
 
-PACKAGE = Path(__file__).resolve().parents[1]
 SIGNS = {"passed": "✅", "failed": "❌", "open": "⬜"}
 COLOURS = {"passed": "#2da44e", "failed": "#cf222e", "open": "#8c959f"}
 WORDS = {"passed": "passed", "failed": "not yet", "open": "not attempted yet"}
@@ -32,21 +28,11 @@ class Todo:
 todo = Todo()
 
 
-class Wrong(Exception):
-    """What a check found wrong, in words for the learner."""
-
-
 class CheckFailed(AssertionError):
     """Raised in place of ❌ and ⬜ when CHECKS_STRICT is set."""
 
     def _render_traceback_(self):  # IPython: one line in place of a traceback
         return [f"CheckFailed: {self}"]
-
-
-def expect(condition, message):
-    """Raise `Wrong(message)` unless `condition` holds."""
-    if not condition:
-        raise Wrong(message)
 
 
 def box(lines, colour):
@@ -149,33 +135,3 @@ def still_open(title, name, args):
     """Nothing is written yet; or, of several functions, the one called `name` is not."""
     message = f"`{name}` is not written yet" if len(args) > 1 else WORDS["open"]
     return Outcome("open", title, message)
-
-
-def stub_name(error):
-    """The name of the unwritten function that raised its bare NotImplementedError; else None."""
-    if isinstance(error, NotImplementedError) and not error.args:
-        return traceback.extract_tb(error.__traceback__)[-1].name
-    return None
-
-
-def a_kind(value):
-    """`an int`, `a list`: what kind of object a value is, for a message."""
-    name = type(value).__name__
-    return f"an {name}" if name.lower().startswith(("a", "e", "i", "o", "u")) else f"a {name}"
-
-
-def describe(error):
-    """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
-    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    what = what if len(what) <= 300 else what[:300] + " …"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
-    if not frames:
-        return f"checking your answer raised {what}"
-    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
-    return f"your code raised {what}" + (f", at the line `{line}`" if line else "")
-
-
-def is_learners(filename):
-    """Whether a traceback's file is neither this package nor an installed library."""
-    ours = (str(PACKAGE), sys.prefix, sys.base_prefix, "<frozen")
-    return not filename.startswith(ours)

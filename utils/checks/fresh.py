@@ -18,6 +18,8 @@ from pathlib import PurePath
 
 import cloudpickle
 
+from utils.checks.errors import Wrong, describe, stub_name
+
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONSTANTS = (types.BuiltinFunctionType, int, float, str, bytes, PurePath, type(None))
 context = multiprocessing.get_context(METHOD)
@@ -62,10 +64,8 @@ def call(function, *args, timeout=10):
 
     Raises:
         RaisedInFreshProcess: it raised, did not finish in time, or ended the process.
-        checks.core.Wrong: it raised that, with the same words.
+        checks.errors.Wrong: it raised that, with the same words.
     """
-    from utils.checks.core import Wrong
-
     warm_up()
     receiver, sender = context.Pipe(duplex=False)
     sources = {}  # the new process cannot read a notebook's cells: for its error messages
@@ -103,8 +103,6 @@ def call(function, *args, timeout=10):
 
 def _work(sender, job):
     """The new process: do the job, send `(kind, value, printed)`."""
-    from utils.checks import core
-
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
@@ -112,16 +110,16 @@ def _work(sender, job):
             for name, lines in sources.items():
                 linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
             result = ("value", function(*args))
-    except core.Wrong as wrong:
+    except Wrong as wrong:
         result = ("wrong", str(wrong))
     except BaseException as error:
-        message = core.describe(error)
+        message = describe(error)
         if isinstance(error, NameError):
             message += (
                 " (of this notebook's variables, a new process gets functions, classes,"
                 " modules, numbers and texts only)"
             )
-        stub = core.stub_name(error)
+        stub = stub_name(error)
         result = ("stub", stub) if stub else ("raised", message)
     sender.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
 

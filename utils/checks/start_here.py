@@ -1,6 +1,7 @@
 """The check that lesson 0 shows in each of its outcomes."""
 
-from utils.checks.core import Exercises, expect
+from utils.checks.core import Exercises
+from utils.checks.errors import a_kind, expect
 from utils.models import SmallCNN
 
 exercises = Exercises()
@@ -11,7 +12,7 @@ summary = exercises.summary
 def names_the_entries(entry_names):
     model = SmallCNN()
     found = entry_names(model)
-    expect(isinstance(found, list), f"a list was asked for, and this is a {type(found).__name__}")
+    expect(isinstance(found, list), f"a list was asked for, and this is {a_kind(found)}")
     parameters = [name for name, _ in model.named_parameters()]
     expect(found != parameters, "the parameters are all there, and the buffers are missing")
     expect(

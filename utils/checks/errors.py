@@ -1,0 +1,48 @@
+"""What can be wrong with an answer, in words for the learner."""
+
+import linecache
+import sys
+import traceback
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Wrong(Exception):
+    """What a check found wrong, in words for the learner."""
+
+
+def expect(condition, message):
+    """Raise `Wrong(message)` unless `condition` holds."""
+    if not condition:
+        raise Wrong(message)
+
+
+def a_kind(value):
+    """`an int`, `a list`: what kind of object a value is, for a message."""
+    name = type(value).__name__
+    return f"an {name}" if name.lower().startswith(("a", "e", "i", "o", "u")) else f"a {name}"
+
+
+def stub_name(error):
+    """The name of the unwritten function that raised its bare NotImplementedError; else None."""
+    if isinstance(error, NotImplementedError) and not error.args:
+        return traceback.extract_tb(error.__traceback__)[-1].name
+    return None
+
+
+def describe(error):
+    """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
+    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    what = what if len(what) <= 300 else what[:300] + " …"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
+    if not frames:
+        return f"checking your answer raised {what}"
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
+    return f"your code raised {what}" + (f", at the line `{line}`" if line else "")
+
+
+def is_learners(filename):
+    """Whether a traceback's file is neither this package nor an installed library."""
+    ours = (str(PACKAGE), sys.prefix, sys.base_prefix, "<frozen")
+    return not filename.startswith(ours)
