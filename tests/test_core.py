@@ -62,6 +62,15 @@ def test_an_answer_is_one_line(answer, line):
     assert repr(is_three(answer)) == line
 
 
+def test_the_longest_message_of_torch_is_cut_to_its_cause():
+    message = "Weights only load failed. This \x1b[1mfile\x1b[0m … \n\tWeightsUnpickler error: "
+    message += "Unsupported global: GLOBAL a.B was not allowed. Please use `x` to allow it."
+    assert is_three(raises(ValueError(message))).message == (
+        "your code raised ValueError: Weights only load failed: Unsupported global: GLOBAL a.B "
+        "was not allowed, at the line `raise error`"
+    )
+
+
 def test_of_several_functions_the_open_one_is_named():
     @Exercises().check("9.3", "both")
     def both(first, second):

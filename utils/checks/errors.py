@@ -1,10 +1,12 @@
 """What can be wrong with an answer, in words for the learner."""
 
 import linecache
+import re
 import sys
 import traceback
 from pathlib import Path
 
+ANSI = re.compile(r"\x1b\[\d+m")
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -34,6 +36,10 @@ def stub_name(error):
 def describe(error):
     """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
     what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    what = ANSI.sub("", what)
+    if "WeightsUnpickler error: " in what:  # torch's longest message: keep its beginning and the cause
+        cause = what.partition("WeightsUnpickler error: ")[2].partition(". Please use")[0]
+        what = f"{what.partition('.')[0]}: {cause}"
     what = what if len(what) <= 300 else what[:300] + " …"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
     if not frames:
