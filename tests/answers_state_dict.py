@@ -264,7 +264,7 @@ ANSWERS = [
     ),
     stacked(
         LAYERS + '; self.center = self.register_buffer("center", torch.zeros(8))',
-        "`center` is not in the state_dict",
+        "`center` is None",
     ),
     stacked(
         LAYERS + '; self.register_buffer("center", torch.zeros(1))', "size mismatch for center"

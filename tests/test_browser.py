@@ -33,9 +33,8 @@ def browser():
 
 
 def test_an_exercise_is_solved_saved_and_counted(browser, tmp_path, capsys):
-    originals, copies = ROOT / "notebooks", tmp_path / "notebooks"
-    shutil.copytree(originals, copies, ignore=everything_but_notebooks)
-    commands.make_working_copies(copies, tmp_path / "work")
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=everything_but_notebooks)
+    commands.make_working_copies(tmp_path)
 
     with lab(tmp_path, browser) as learner:
         learner.open(f"work/{EXERCISES}")

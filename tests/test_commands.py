@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,9 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def root(tmp_path):
     """A course with the real notebooks and requirements, and nothing installed."""
-    shutil.copytree(
-        ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("files")
-    )
+    for name in ("notebooks", "solutions"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("files"))
     for name in ("requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -223,27 +223,37 @@ def edit(path, change):
 
 
 def test_copies_are_made_once_without_outputs(root):
-    assert commands.make_working_copies(root / "notebooks", root / "work") == []
+    assert commands.make_working_copies(root) == []
     originals = {path.name for path in (root / "notebooks").glob("*.ipynb")}
-    assert {path.name for path in (root / "work").iterdir()} == originals
+    assert {path.name for path in (root / "work").glob("*.ipynb")} == originals
     copy = json.loads(work_of(root).read_text(encoding="utf-8"))
     code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
     assert code and all(not c["outputs"] and c["execution_count"] is None for c in code)
 
 
+def test_solutions_are_copied_too_and_links_lead_to_copies(root):
+    commands.make_working_copies(root)
+    solved = root / "work/solutions/01_state_dict_solutions.ipynb"
+    assert "✅ 1.1" in solved.read_text(encoding="utf-8")
+    for path in (root / "work").rglob("*.ipynb"):
+        for goal in re.findall(r"\]\(([^)]+\.ipynb)\)", path.read_text(encoding="utf-8")):
+            target = (path.parent / goal).resolve()
+            assert target.exists() and target.is_relative_to(root / "work"), f"{path.name}: {goal}"
+
+
 def test_a_copy_that_exists_is_never_touched_and_newer_versions_are_told(root):
-    commands.make_working_copies(root / "notebooks", root / "work")
+    commands.make_working_copies(root)
     edit(work_of(root), lambda n: n["cells"][0].update(source="my notes"))
     before = work_of(root).read_bytes()
-    assert commands.make_working_copies(root / "notebooks", root / "work") == []
+    assert commands.make_working_copies(root) == []
     edit(root / f"notebooks/{EXERCISES}.ipynb", lambda n: n["cells"][0].update(id="another"))
-    (line,) = commands.make_working_copies(root / "notebooks", root / "work")
+    (line,) = commands.make_working_copies(root)
     assert line.startswith(f"There is a newer version of {EXERCISES}; yours is untouched.")
     assert work_of(root).read_bytes() == before
 
 
 def test_reset_keeps_every_old_version_even_within_a_second(root, capsys):
-    commands.make_working_copies(root / "notebooks", root / "work")
+    commands.make_working_copies(root)
     original, mine = work_of(root).read_bytes(), []
     for name in (EXERCISES, f"work/{EXERCISES}.ipynb", f"{EXERCISES}.ipynb"):
         mine.append(
@@ -280,9 +290,9 @@ def test_progress_counts_what_is_saved(root, capsys):
     assert commands.main(["progress"], root) == 0
     header, row, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == ["lesson", "passed", "minutes", "left"]
-    assert row.split()[:4] == ["01_state_dict", "0", "of", "6"]
+    assert row.split()[:4] == [EXERCISES, "0", "of", "6"]
     minutes = int(row.split()[4])
-    commands.make_working_copies(root / "notebooks", root / "work")
+    commands.make_working_copies(root)
     edit(work_of(root), solve)
     commands.main(["progress"], root)
     row = capsys.readouterr().out.splitlines()[1].split()
@@ -290,7 +300,7 @@ def test_progress_counts_what_is_saved(root, capsys):
 
 
 def test_a_damaged_copy_is_named(root, capsys):
-    commands.make_working_copies(root / "notebooks", root / "work")
+    commands.make_working_copies(root)
     work_of(root).write_text("{", encoding="utf-8")
     assert commands.main(["progress"], root) == 1
     assert f"utils reset {EXERCISES}" in capsys.readouterr().err

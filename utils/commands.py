@@ -20,6 +20,7 @@ from pathlib import Path
 
 from utils.environment import ROOT, SetupError, ensure, say
 
+TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
 START = "00_start_here"
 SOLVED = re.compile(r"✅ (\d+\.\d+) ")
 TITLED = re.compile(r"^## (\d+\.\d+) .*\((\d+) minutes?\)", re.M)
@@ -69,12 +70,17 @@ def open_lab(arguments, root):
     """Working copies for the learner, then JupyterLab; `arguments` are JupyterLab's own."""
     refuse_taken_port(arguments)
     ensure(root)
-    work = root / "work"
-    for line in make_working_copies(root / "notebooks", work):
+    for line in make_working_copies(root):
         say(line)
-    quiet = [f"--ServerApp.root_dir={root}", "--KernelManager.transport_encryption=auto"]
-    notebook = str(work / f"{START}.ipynb")
-    return in_environment(["-m", "jupyter", "lab", notebook, *quiet, *arguments], root)
+    say("JupyterLab is starting: your browser opens it, or you open the address below.")
+    say("To stop it, come back to this window and press Ctrl-C twice.")
+    options = [
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/work/{START}.ipynb",
+        "--ServerApp.log_level=WARN",
+        "--KernelManager.transport_encryption=auto",  # no warning about it at every start
+    ]
+    return in_environment(["-m", "jupyter", "lab", *options, *arguments], root)
 
 
 def refuse_taken_port(arguments):
@@ -121,51 +127,68 @@ def read(path):
         ) from None
 
 
+def copies(root):
+    """`{working copy: original}` of every notebook; solutions get a name of their own."""
+    found = {
+        root / "work" / path.name: path for path in sorted((root / "notebooks").glob("*.ipynb"))
+    }
+    for path in sorted((root / "solutions").glob("*.ipynb")):
+        name = path.name.replace("_exercises", "_solutions")
+        found[root / "work" / "solutions" / name] = path
+    return found
+
+
 def copy_for_work(original, path):
-    """A notebook without outputs, so that one predicts before one sees, and with its version."""
+    """Copy a notebook, with its version; links lead to the other copies.
+
+    Outputs are left out, so that one predicts before one sees; but not those of a solution.
+    """
     notebook = read(original)
     notebook["metadata"]["course"] = {"version": version_of(notebook)}
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"]).replace("](../notebooks/", "](../")
+            cell["source"] = TO_SOLUTION.sub(r"](solutions/\1_solutions.ipynb)", text)
+        elif path.parent.name != "solutions":
             cell["outputs"], cell["execution_count"] = [], None
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(partial, path)
 
 
-def make_working_copies(originals, work):
+def make_working_copies(root):
     """Copy what is not there yet into `work`, touch nothing that is; returns what to tell the user."""
     lines = []
-    for original in sorted(originals.glob("*.ipynb")):
-        path = work / original.name
+    for path, original in copies(root).items():
         if not path.exists():
             copy_for_work(original, path)
             continue
         mine = read(path)["metadata"].get("course", {}).get("version")
         if mine != version_of(read(original)):
             lines.append(
-                f"There is a newer version of {original.stem}; yours is untouched. "
-                f"To get it: `python3 -m utils reset {original.stem}` (keeps yours as a backup)."
+                f"There is a newer version of {path.stem}; yours is untouched. "
+                f"To get it: `python3 -m utils reset {path.stem}` (keeps yours as a backup)."
             )
     return lines
 
 
 def reset(arguments, root):
     """Start one notebook anew, after keeping the learner's version."""
-    originals = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
+    names = {path.stem: (path, original) for path, original in copies(root).items()}
     name = Path(arguments[0]).stem if len(arguments) == 1 else None
-    if name not in originals:
+    if name not in names:
         raise SetupError(
-            f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(originals)}."
+            f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(names)}."
         )
-    path = root / "work" / f"{name}.ipynb"
+    path, original = names[name]
     if path.exists():
-        backup = keep(path, path.parent / "backup")
+        backup = keep(path, root / "work" / "backup")
         say(f"Your version is kept as {backup.relative_to(root)}.")
-    copy_for_work(originals[name], path)
+    copy_for_work(original, path)
     say(
-        f"{path.relative_to(root)} is as new. If it is open in JupyterLab: File > Reload Notebook from Disk."
+        f"{path.relative_to(root)} is as new. If it is open in JupyterLab: File > Reload Notebook from "
+        "Disk, then Kernel > Restart Kernel, which still knows your old answers."
     )
     return 0
 
@@ -192,7 +215,7 @@ def progress(arguments, root):
         left = sum(n for number, n in minutes.items() if number not in passed)
         rows.append(
             (
-                original.stem.removesuffix("_exercises"),
+                original.stem,
                 f"{len(passed)} of {len(minutes)}",
                 str(left),
             )

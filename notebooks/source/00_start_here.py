@@ -62,7 +62,7 @@ def entry_names(model):
 check.names_the_entries(entry_names)
 
 # %% [markdown]
-# An answer that is not right yet is told what is wrong with it:
+# An answer that is not right yet is told what is wrong with it. (What buffers are, lesson 1 shows.)
 
 # %%
 def entry_names(model):
@@ -105,11 +105,12 @@ check.names_the_entries(entry_names)
 #
 # - **Your copy is yours.** `python3 -m utils open` put the notebooks you are working on into the folder
 #   `work`. Updates of the course never change them.
-# - **How far am I?** In a terminal, `python3 -m utils progress` lists what you have solved in the notebooks
-#   you saved.
+# - **How far am I?** In a terminal (menu *File*, *New*, *Terminal*), `python3 -m utils progress` lists what you have
+#   solved in the notebooks you saved.
 # - **Start one again:** `python3 -m utils reset 01_state_dict_exercises` makes that notebook as new, and
 #   keeps what you had in `work/backup`.
-# - **A cell does not answer, or the answers look strange:** menu *Kernel* → *Restart Kernel and Run All
-#   Cells…*. That brings every notebook of this course into order.
+# - **A cell does not answer, or the answers look strange:** menu *Kernel*, *Restart Kernel and Run All Cells*.
+#   If it stops at a cell of yours with an error, repair that cell first.
+# - **`name 'check' is not defined`:** after opening a notebook, run its first cells before the others.
 #
 # Next: [Save weights and load them back](01_state_dict.ipynb).

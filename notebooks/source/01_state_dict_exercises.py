@@ -4,6 +4,8 @@
 # Six exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
 # says `TODO`, run the cell, then run the check below it. A check says what is wrong as often as you like to
 # ask.
+#
+# Each time you open this notebook, run the next cell first.
 
 # %%
 from copy import deepcopy
@@ -262,7 +264,7 @@ check.counts_bytes(bytes_of_numbers)
 
 # %% [markdown] tags=["solution"]
 # Every entry's name begins with the stem of the file's name, so `"data/" in entry.filename` counts everything in a
-# file named `data.pt`. Splitting the name, or a test for `"/data/"`, does not. A tensor with two names is stored once:
+# file named `data.pt`. Its second part, or a test for `"/data/"`, tells the storages. A tensor with two names is stored once:
 # the pickle refers to the same storage twice.
 
 # %% [markdown]

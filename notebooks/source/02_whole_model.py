@@ -166,7 +166,7 @@ print("more than 80 % right:", right.item() > 0.8)
 
 
 def run(program):
-    """Run a program in a new Python, in `files/`; show what it prints or how it ends."""
+    """Run a program in a new Python, in `files/`; show what it prints or its end."""
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     ending = result.stderr.strip().split("\n")[-1].replace(str(Path.cwd()), "…")

@@ -3,6 +3,8 @@
 #
 # Five exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, run the cell, then run the check below it.
+#
+# Each time you open this notebook, run the next cell first.
 
 # %%
 import argparse

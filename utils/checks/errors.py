@@ -37,7 +37,9 @@ def describe(error):
     """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
     what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     what = ANSI.sub("", what)
-    if "WeightsUnpickler error: " in what:  # torch's longest message: keep its beginning and the cause
+    if (
+        "WeightsUnpickler error: " in what
+    ):  # torch's longest message: keep its beginning and the cause
         cause = what.partition("WeightsUnpickler error: ")[2].partition(". Please use")[0]
         what = f"{what.partition('.')[0]}: {cause}"
     what = what if len(what) <= 300 else what[:300] + " …"

@@ -268,6 +268,10 @@ def registers_its_tensors(model, depth):
         all(weight.requires_grad for weight in parameters.values()),
         "the layers are there, but they are frozen: nothing would be trained",
     )
+    expect(
+        "center" not in model._buffers or model.center is not None,
+        "`center` is None: register_buffer returns nothing that could be assigned",
+    )
     expect("center" in state, "the layers are saved, but `center` is not in the state_dict")
     expect(
         not any("seen" in name for name in state),
@@ -352,6 +356,6 @@ def judge_count(found, sizes, whole, where):
     expect(
         found == wanted or where != "data.pt: ",
         f"{where}{found} bytes were counted, and its storages have {wanted}: "
-        "which part of an entry's name says that it is a storage?",
+        "in this file the name of every entry begins with `data/`",
     )
     expect(found == wanted, f"{where}{found} bytes were counted, and its storages have {wanted}")
