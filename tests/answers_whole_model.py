@@ -67,17 +67,24 @@ def migrates(code, words=""):
 ANSWERS = [
     # 2.1
     cleans(),
-    cleans(
-        confusion='torch.tensor(c["confusion"])', seen='{**c["seen"]}', data='c["data"].__str__()'
+    cleans(confusion='[list(map(int, r)) for r in c["confusion"]]', seen='{**c["seen"]}'),
+    cleans("`confusion` is now tensor", confusion='torch.tensor(c["confusion"])'),
+    cleans("`confusion` is now [[0.0", confusion='c["confusion"].astype(float).tolist()'),
+    cleans("`losses` is now [2.5, 0.33,", losses='[round(float(x), 2) for x in c["losses"]]'),
+    cleans("`seen` is now {'3'", seen='{str(k): v for k, v in c["seen"].items()}'),
+    Answer(
+        "cleans",
+        "def clean(c):\n    c['options'].__dict__.pop('lr')\n    return c",
+        "has been changed",
     ),
     cleans("refuses the values of accuracy", accuracy='c["accuracy"]'),
     cleans("refuses the values of losses", losses='list(c["losses"])'),
     cleans("refuses the values of options", options='c["options"]'),
     cleans("refuses the values of confusion", confusion='list(c["confusion"])'),
-    cleans("`options` comes back as", options='str(c["options"])'),
-    cleans("`accuracy` comes back as 1,", accuracy='round(float(c["accuracy"]))'),
-    cleans("`data` comes back as 'digits.csv'", data='c["data"].name'),
-    cleans("`losses` comes back as 2.5", losses='float(c["losses"][0])'),
+    cleans("`options` is now", options='str(c["options"])'),
+    cleans("`accuracy` is now 1,", accuracy='round(float(c["accuracy"]) + 0.1)'),
+    cleans("`data` is now '3.csv'", data='c["data"].name'),
+    cleans("`losses` is now 2.5", losses='float(c["losses"][0])'),
     cleans("no longer the same tensors", weights='{k: v * 2 for k, v in c["weights"].items()}'),
     Answer("cleans", "def clean(c):\n    c['accuracy'] = 0.5\n    return c", "has been changed"),
     Answer("cleans", "def clean(c):\n    return {'accuracy': 0.5}", "the keys are not those"),
@@ -86,8 +93,8 @@ ANSWERS = [
     lines("{4, 7, 8, 10}"),
     lines("[10, 8, 7, 4]"),
     lines("{4, 7, 8}", "read it to its end"),
-    lines("{4, 10}", "2 of the lines that make torch.load refuse are missing"),
-    lines("{4, 7, 8, 9, 10}", "1 hold values that torch.load accepts"),
+    lines("{4, 10}", "torch.load refuses are missing: 2"),
+    lines("{4, 7, 8, 9, 10}", "some of your lines: 1"),
     lines("{1, 4}", "numbers 2 to 10"),
     lines("{'4'}", "each an int"),
     # 2.3
@@ -119,7 +126,7 @@ ANSWERS = [
     trusts(
         "try:\n        with torch.serialization.safe_globals([argparse.Namespace]):\n"
         "            return torch.load(path)\n    except Exception:\n        return None",
-        "without a complaint",
+        "let the error out",
     ),
     trusts(
         "with torch.serialization.safe_globals([argparse.Namespace]):\n        torch.load(path)",
@@ -132,7 +139,36 @@ ANSWERS = [
     ),
     trusts(
         "torch.serialization.add_safe_globals([argparse.Namespace])\n    return torch.load(path)",
-        "the whole program accepts",
+        "the whole program accepts more",
+    ),
+    trusts(
+        "unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)\n"
+        "    if 'argparse.Namespace' not in unsafe:\n        raise ValueError\n"
+        "    return torch.load(path, weights_only=False)",
+        "a call beside a Namespace",
+    ),
+    trusts(
+        "from picklescan.scanner import scan_file_path\n"
+        "    if scan_file_path(str(path)).infected_files:\n        raise ValueError\n"
+        "    return torch.load(path, weights_only=False)",
+        "ran its program",
+    ),
+    trusts(
+        "with torch.serialization.safe_globals([argparse.Namespace, torch.nn.Linear, set]):\n"
+        "        return torch.load(path, weights_only=True)['x']",
+        "KeyError",
+    ),
+    trusts(
+        "import collections\n"
+        "    with torch.serialization.safe_globals([argparse.Namespace, collections.defaultdict, int]):\n"
+        "        return torch.load(path)",
+        "something else than Namespace",
+    ),
+    trusts(
+        "torch.serialization.add_safe_globals([argparse.Namespace])\n"
+        "    try:\n        return torch.load(path)\n"
+        "    finally:\n        torch.serialization.clear_safe_globals()",
+        "removed what the program had allowed",
     ),
     # 2.5
     migrates(MIGRATE + REBUILD),
@@ -151,10 +187,10 @@ ANSWERS = [
     migrates(
         "def migrate(old, new):\n"
         "    torch.save(torch.load(old, weights_only=False).state_dict(), new)\n" + REBUILD,
-        "nothing that says how to build",
+        "not the arguments that build",
     ),
     migrates(
-        MIGRATE.replace("model.head.out_features", "10") + REBUILD, "size mismatch for head.weight"
+        MIGRATE.replace("model.head.out_features", "10") + REBUILD, "not the arguments that build"
     ),
     migrates(MIGRATE + REBUILD.replace("model.eval()", "model"), "training mode"),
     migrates(MIGRATE + REBUILD.replace("return model.eval()", "model.eval()"), "returned None"),
@@ -166,6 +202,17 @@ ANSWERS = [
         + REBUILD.replace('SmallCNN(**file["arguments"])', "SmallCNN(7)").replace(
             'model.load_state_dict(file["weights"])', ""
         ),
-        "other arguments",
+        "was built with {'num_classes': 7, 'width': 8}",
+    ),
+    migrates(MIGRATE + "    old.unlink()\n" + REBUILD, "the old file is not as it was"),
+    migrates(
+        "def migrate(old, new):\n    torch.save({'m': old.read_bytes(), 'a': [7, 8, 10, 16]}, new)\n"
+        + REBUILD,
+        "does not hold the weights",
+    ),
+    migrates(
+        "def migrate(old, new):\n    torch.serialization.add_safe_globals([SmallCNN])\n"
+        "    torch.save(torch.load(old, weights_only=False), new)\n" + REBUILD,
+        "refuses the new file",
     ),
 ]

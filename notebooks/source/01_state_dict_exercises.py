@@ -2,7 +2,7 @@
 # # Exercises: save weights and load them back
 #
 # Six exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
-# says `TODO`, run the cell, then run the check below it. A check says what is wrong as often as you like to
+# says `TODO`, or repair what is there, run the cell, then run the check below it. A check says what is wrong as often as you like to
 # ask.
 #
 # Each time you open this notebook, run the next cell first.

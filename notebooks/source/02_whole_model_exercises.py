@@ -2,7 +2,7 @@
 # # Exercises: pickle a whole model, and see why not to
 #
 # Five exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
-# `TODO`, run the cell, then run the check below it.
+# `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
 
@@ -29,8 +29,8 @@ from utils.models import SmallCNN
 # | `seen` | a `collections.defaultdict` |
 #
 # Write `clean(checkpoint)`: it returns a new dictionary with the same keys, which says the same in plain values, so
-# that the default `torch.load` reads it back. Arrays become nested lists, and the path a string. The checkpoint that it is
-# given stays as it was.
+# that the default `torch.load` reads it back. Arrays become nested lists, and the path a string. Inside `options` and
+# `seen` all values are plain. The checkpoint that it is given stays as it was.
 #
 # <details>
 # <summary>Hint</summary>
@@ -57,8 +57,7 @@ check.cleans(clean)
 
 # %% [markdown] tags=["solution"]
 # Better still is to make the values plain where they arise: `accuracy = float(np.mean(correct))`. A list of NumPy
-# numbers is as bad as one of them: the list is plain, its elements are not. A tensor in place of the nested list is
-# accepted, too.
+# numbers is as bad as one of them: the list is plain, its elements are not.
 
 # %% [markdown]
 # ## 2.2 Find the lines (3 minutes)
@@ -80,7 +79,7 @@ check.cleans(clean)
 # 11  }
 # ```
 #
-# Write a set of line numbers, such as `{2, 3}`, which is wrong.
+# Write a set of line numbers, such as `{1, 11}`, which is wrong.
 #
 # <details>
 # <summary>Hint</summary>
@@ -150,7 +149,7 @@ check.predicts_breakage(effects)
 #
 # Your runs are saved with their options, an `argparse.Namespace`, and this function loads them. It also runs whatever a
 # stranger puts into such a file. Repair it: `Namespace` is accepted, everything else beyond the default is refused
-# with an error, and after the call the rest of the program is as strict as before.
+# with an error, and after each call, also one that ends in an error, the rest of the program is as strict as before.
 #
 # <details>
 # <summary>Hint</summary>
@@ -173,8 +172,8 @@ check.trusts_one_class(load_run)
 
 # %% [markdown] tags=["solution"]
 # `safe_globals` is undone at the end of the `with`. `add_safe_globals` would allow the class for every later
-# `torch.load` of the program. Looking at `get_unsafe_globals_in_checkpoint` first, and then loading with
-# `weights_only=False`, works as well, but reads the file twice.
+# `torch.load` of the program. Comparing `get_unsafe_globals_in_checkpoint(path)` with the one name you trust, and then
+# loading with `weights_only=False`, works as well, but reads the file twice.
 
 # %% [markdown]
 # ## 2.5 Migrate a pickled model (8 minutes)
@@ -182,9 +181,10 @@ check.trusts_one_class(load_run)
 # Old files hold whole `SmallCNN` models, built with various arguments: `SmallCNN(num_classes=…, width=…)`. You wrote
 # them, so you trust them.
 #
-# - `migrate(old, new)` reads the old file, and writes a new one that the default `torch.load` accepts. It holds the
-#   weights and the arguments.
-# - `rebuild(new)` returns the model, ready to predict. It is called in a new process.
+# - `migrate(old, new)` reads the old file, which stays as it is, and writes a new one that the default `torch.load`
+#   accepts. It holds the weights and the arguments.
+# - `rebuild(new)` returns the model, ready to predict. It is called in a new process, which has your functions and
+#   imports, and no other variables.
 #
 # The old file does not say which arguments were used; the model's layers do. `model.head` is an `nn.Linear`, whose
 # `out_features` is the number of classes. `model.features[0]` is an `nn.Conv2d`, whose `out_channels` is the width.
