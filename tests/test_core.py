@@ -2,6 +2,7 @@
 
 import html
 import os
+import sys
 
 import pytest
 
@@ -167,6 +168,14 @@ def test_helpers_classes_and_constants_come_along():
 def test_loops_and_ends_are_reported(code, words):
     with pytest.raises(fresh.RaisedInFreshProcess, match=words):
         fresh.call(notebook(code), timeout=2 if "while" in code else 10)
+
+
+def test_a_program_runs_in_its_folder_and_shows_its_error(tmp_path, capsys):
+    (tmp_path / "own.py").write_text("answer = 42")
+    fresh.run("import own\nprint(own.answer)\nown.nothing", tmp_path)
+    printed, error = capsys.readouterr().out.splitlines()
+    assert printed == "42" and error == "AttributeError: module 'own' has no attribute 'nothing'"
+    assert "own" not in sys.modules
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to die of")

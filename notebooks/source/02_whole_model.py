@@ -7,13 +7,14 @@
 # **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
 
 # %%
-import shutil, subprocess, sys
+import shutil, sys
 from pathlib import Path
 import torch
 from torchvision.models import shufflenet_v2_x0_5
 
 # %%
 from utils import show
+from utils.checks import fresh
 from utils.data import digits, loader
 from utils.training import accuracy, seed_everything, train_epoch
 
@@ -151,7 +152,8 @@ torch.save(net, folder / "net.pt")
 torch.save(net.state_dict(), folder / "net_weights.pt")
 
 # %% [markdown]
-# Somebody else loads it later, in a new Python, and tests it:
+# Somebody else loads it later, in a new process, and tests it. (`fresh.run` starts one that has torch imported, and
+# nothing of this notebook; it shows what the program prints or how it ends.)
 
 # %%
 PROGRAM = """
@@ -163,16 +165,8 @@ right = (net(images).argmax(dim=1) == labels).float().mean()
 print("more than 80 % right:", right.item() > 0.8)
 """
 
-
-def run(program):
-    """Run a program in a new Python, in `files/`; show what it prints or its end."""
-    command = [sys.executable, "-c", program]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    ending = result.stderr.strip().split("\n")[-1].replace(str(Path.cwd()), "…")
-    print((result.stdout + ending).strip())
-
 # %%
-run(PROGRAM)
+fresh.run(PROGRAM, folder)
 
 # %% [markdown]
 # Now the project goes on. Each time, `net.pt` stays as it is, and the code changes a little.
@@ -183,7 +177,7 @@ run(PROGRAM)
 
 # %%
 write_shop(NET, name="models")
-run(PROGRAM)
+fresh.run(PROGRAM, folder)
 
 # %% [markdown]
 # > **Help: I get `ModuleNotFoundError: No module named …`** with the name of a module that your program does not import.
@@ -198,14 +192,14 @@ net = torch.load("net.pt", weights_only=False)
 torch.save(net.state_dict(), "mended.pt")
 print(len(torch.load("mended.pt")), "entries saved")
 """
-run(MEND)
+fresh.run(MEND, folder)
 
 # %% [markdown]
 # ### 2. The class gets a better name
 
 # %%
 write_shop(NET.replace("class Net", "class DigitNet"))
-run(PROGRAM)
+fresh.run(PROGRAM, folder)
 
 # %% [markdown]
 # > **Help: I get `Can't get attribute 'Net' on <module …>`.** The same cause: the module is there, the class is not.
@@ -216,7 +210,7 @@ run(PROGRAM)
 
 # %%
 write_shop(NET.replace("self.head", "self.classifier"))
-run(PROGRAM)
+fresh.run(PROGRAM, folder)
 
 # %% [markdown]
 # It loads. It has the right class. Unpickling does not call `__init__`: it puts the old attributes back, `head` among
@@ -228,7 +222,7 @@ run(PROGRAM)
 
 # %%
 write_shop(NET.replace("self.conv(images)", "self.conv(images / 255)"))
-run(PROGRAM)
+fresh.run(PROGRAM, folder)
 
 # %% [markdown]
 # No error at all, and wrong answers. The weights were trained for the old `forward`, and the file does not hold it.
@@ -247,15 +241,15 @@ print(net.load_state_dict(torch.load("net_weights.pt")))
 
 # %%
 write_shop(NET.replace("class Net", "class DigitNet"), name="models")
-run(LOAD.format(module="models", name="DigitNet"))
+fresh.run(LOAD.format(module="models", name="DigitNet"), folder)
 
 # %% [markdown]
 # Neither matters any more: your program says where the class is. The renamed attribute is reported on loading, and not
-# later by `forward` (this is the last line of the message that you know from lesson 1):
+# later by `forward`:
 
 # %%
 write_shop(NET.replace("self.head", "self.classifier"))
-run(LOAD.format(module="nets", name="Net"))
+fresh.run(LOAD.format(module="nets", name="Net"), folder)
 
 # %% [markdown]
 # Against the changed `forward` a state_dict does not help. A test does: keep a few inputs and the answers to them beside
@@ -532,7 +526,7 @@ old = torch.load(folder / "net.pt", weights_only=False)
 torch.save({"arguments": {}, "weights": old.state_dict()}, folder / "lasting.pt")
 
 # %% [markdown]
-# The proof, in a new process: the class has moved and has another name, `torch.load` is the default one, and the
+# The proof, in a new Python: the class has moved and has another name, `torch.load` is the default one, and the
 # answers are the same.
 
 # %%
@@ -540,7 +534,7 @@ with torch.no_grad():
     torch.save(net.eval()(test.tensors[0]), folder / "answers.pt")
 
 write_shop(NET.replace("class Net", "class DigitNet"), name="models")
-run("""
+program = """
 import torch
 from shop.models import DigitNet
 torch.set_num_threads(1)
@@ -550,7 +544,14 @@ net.load_state_dict(file["weights"])
 images, labels = torch.load("test.pt")
 with torch.no_grad():
     print("equal:", torch.equal(net.eval()(images), torch.load("answers.pt")))
-""")
+"""
+
+# %%
+import subprocess
+
+command = [sys.executable, "-c", program]
+result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+print(result.stdout, result.stderr)
 
 # %% [markdown]
 # ## Recap
