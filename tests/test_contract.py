@@ -180,6 +180,13 @@ def test_only_a_check_uses_an_answer(path):
             assert re.match(r"check\.\w+\(", source_of(cell)), source_of(cell)
 
 
+def test_the_map_of_lesson_0_leads_to_every_notebook():
+    start, *others = sorted(path.name for path in ROOT.glob("notebooks/*.ipynb"))
+    links = re.findall(r"\]\(([^)]+)\)", text_of(ROOT / "notebooks" / start))
+    assert set(others) <= set(links)
+    assert {f"../solutions/{path.name}" for path in ROOT.glob("solutions/*.ipynb")} <= set(links)
+
+
 def test_the_readme_links_resolve():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for goal in re.findall(r"\]\(([^)]+)\)", readme):
