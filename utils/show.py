@@ -184,3 +184,28 @@ def accuracy_bars(results, chance=0.1):
         f"eval mode gives the same accuracy for every batch size: {steady}; "
         f"train mode is worse every time: {worse}",
     )
+
+
+def loss_curves(curves, average=1):
+    """The losses of several runs, one line each; the first, to compare with, is drawn broad.
+
+    Args:
+        curves: {name: losses}, one float per batch.
+        average: how many batches a point of a line stands for.
+    """
+    figure, axis = _axes(7, 3)
+    (reference, expected), *others = curves.items()
+    places = range(0, len(expected), average)
+
+    def means(losses):
+        return [sum(losses[i : i + average]) / len(losses[i : i + average]) for i in places]
+
+    axis.plot(places, means(expected), linewidth=9, alpha=0.25, color="black", label=reference)
+    for (name, losses), marker in zip(others, "osv^Dx+"):
+        axis.plot(places, means(losses), marker=marker, markersize=4, label=name)
+    axis.set(xlabel="batch", ylabel="loss", yscale="log")
+    figure.legend(loc="outside right upper", frameon=False)
+    same = [name for name, losses in others if losses == expected]
+    return Picture(
+        figure, f"on the broad line of the run {reference!r}: {', '.join(same) or 'none'}"
+    )

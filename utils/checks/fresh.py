@@ -38,12 +38,16 @@ class RaisedInFreshProcess(Exception):
         self.stub = stub
 
 
-def warm_up():
-    """Start the waiting server now, in the background, so that the first check is quick too."""
+def warm_up(*modules):
+    """Start the waiting server now, in the background, so that the first check is quick too.
+
+    Args:
+        modules: names of what it is to import beside torch.
+    """
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        context.set_forkserver_preload(["torch", "utils.models"])
+        context.set_forkserver_preload(["torch", "utils.models", *modules])
         on_main_thread = threading.current_thread() is threading.main_thread()
         # born deaf to the interrupts that are meant for a cell, or one would end it half-imported
         handler = on_main_thread and signal.signal(signal.SIGINT, signal.SIG_IGN)
