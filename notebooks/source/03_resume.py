@@ -256,13 +256,17 @@ show.loss_curves(curves, average=10)
 # run of four epochs without a model, only its learning rates:
 
 # %%
-def rates(make_scheduler, stop=None, order=("scheduler", "load optimizer", "load scheduler")):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+right = ("scheduler", "load optimizer", "load scheduler")
+
+
+def rates(make_scheduler, stop=None, order=right):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0, momentum=0.9)
     scheduler, seen = make_scheduler(optimizer), []
     for epoch in range(4):
         if epoch == stop:
             saved = deepcopy(optimizer.state_dict()), deepcopy(scheduler.state_dict())
-            optimizer = torch.optim.SGD(optimizer.param_groups[0]["params"], lr=1.0)
+            optimizer = torch.optim.SGD([weight], lr=1.0)
             for action in order:
                 if action == "scheduler":
                     scheduler = make_scheduler(optimizer)
@@ -290,7 +294,10 @@ late = ("load optimizer", "scheduler", "load scheduler")
 # %%
 show.Table(
     ["", "never stopped", "scheduler not saved", "built after loading"],
-    [(n, rates(s), rates(s, 2, not_saved), rates(s, 2, late)) for n, s in schedulers.items()],
+    [
+        (name, rates(make), rates(make, 2, not_saved), rates(make, 2, late))
+        for name, make in schedulers.items()
+    ],
 )
 
 # %% [markdown]
@@ -302,8 +309,7 @@ show.Table(
 # everything, then load everything.**
 
 # %%
-right = ("scheduler", "load optimizer", "load scheduler")
-print(all(rates(s) == rates(s, 2, right) for s in schedulers.values()))
+print(all(rates(s) == rates(s, stop=2) for s in schedulers.values()))
 
 # %% [markdown]
 # ## Random numbers, from all who draw them
@@ -343,7 +349,8 @@ def set_rng(states):
 torch.save(get_rng(), folder / "rng.pt")
 drawn = torch.rand(1).item(), random.random(), np.random.rand()
 set_rng(torch.load(folder / "rng.pt"))
-print("the same again:", drawn == (torch.rand(1).item(), random.random(), np.random.rand()))
+again = torch.rand(1).item(), random.random(), np.random.rand()
+print("the same again:", drawn == again)
 
 # %% [markdown]
 # On a GPU there is one more, `torch.cuda.get_rng_state_all()`; not run here, because this course runs without one.
