@@ -20,6 +20,8 @@ from utils.training import seed_everything, train_epoch
 
 folder = Path("files")
 folder.mkdir(exist_ok=True)
+
+# %%
 train, _, _ = digits()
 steps = len(loader(train))  # batches per epoch
 
@@ -34,9 +36,6 @@ def build():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = OneCycleLR(optimizer, 0.1, total_steps=4 * steps)
     return model, optimizer, scheduler
-
-
-model, optimizer, scheduler = build()
 
 # %%
 def save(path, model, optimizer, scheduler, epoch):
@@ -114,7 +113,7 @@ def largest_difference(a, b):
     first, second = a.state_dict(), b.state_dict()
     return max((first[k] - second[k]).abs().max().item() for k in first)
 
-
+# %%
 print("losses equal:", losses == straight_losses)
 print("largest difference of a weight:", largest_difference(straight[0], resumed[0]))
 
@@ -132,11 +131,13 @@ PROGRAM = """
 import os, signal, sys, torch
 from pathlib import Path
 from torch.optim.lr_scheduler import OneCycleLR
-from utils.data import digits, loader
+from torch.utils.data import TensorDataset
+from utils.data import loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
 
-train, path, steps = digits()[0], Path("killed.pt"), 30
+path, steps = Path("killed.pt"), 30
+train = TensorDataset(*torch.load("train.pt"))
 """
 
 # %%
@@ -161,8 +162,11 @@ for epoch in range(start, 4):
 # %%
 import subprocess, sys
 
+torch.save(train.tensors, folder / "train.pt")
 (folder / "killed.pt").unlink(missing_ok=True)
 command = [sys.executable, "-c", PROGRAM]
+
+# %%
 killed = subprocess.run([*command, "kill"], cwd=folder)
 print("ended by signal", -killed.returncode)
 print("last finished epoch:", torch.load(folder / "killed.pt")["epoch"])
@@ -172,9 +176,11 @@ print("last finished epoch:", torch.load(folder / "killed.pt")["epoch"])
 
 # %%
 again = subprocess.run(command, cwd=folder)
+print("exit code", again.returncode)
+
+# %%
 after_kill = SmallCNN()
 after_kill.load_state_dict(torch.load(folder / "killed.pt")["model"])
-print("exit code", again.returncode)
 print("largest difference:", largest_difference(straight[0], after_kill))
 
 # %% [markdown]
@@ -285,6 +291,8 @@ schedulers = {
     "LambdaLR": lambda optimizer: LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch)),
     "OneCycleLR": lambda optimizer: OneCycleLR(optimizer, 1.0, total_steps=5),
 }
+
+# %%
 not_saved = ("scheduler", "load optimizer")
 late = ("load optimizer", "scheduler", "load scheduler")
 
@@ -321,6 +329,7 @@ print(all(rates(s) == rates(s, stop=2) for s in schedulers.values()))
 import random
 import numpy as np
 
+# %%
 torch.save({"numpy": np.random.get_state()}, folder / "rng.pt")
 try:
     torch.load(folder / "rng.pt")
@@ -348,6 +357,8 @@ def set_rng(states):
 # %%
 torch.save(get_rng(), folder / "rng.pt")
 drawn = torch.rand(1).item(), random.random(), np.random.rand()
+
+# %%
 set_rng(torch.load(folder / "rng.pt"))
 again = torch.rand(1).item(), random.random(), np.random.rand()
 print("the same again:", drawn == again)
@@ -374,6 +385,8 @@ except TypeError as error:
 seed_everything(0)
 objects = build()
 run(*objects, range(2))
+
+# %%
 batches = list(loader(train, shuffle=True, seed=2))
 train_epoch(objects[0], batches[:12], *objects[1:])
 save(folder / "middle.pt", *objects, epoch=1)  # and remember that 12 batches are done
@@ -382,6 +395,8 @@ save(folder / "middle.pt", *objects, epoch=1)  # and remember that 12 batches ar
 seed_everything(12345)
 objects = build()
 epoch = load(folder / "middle.pt", *objects)
+
+# %%
 batches = list(loader(train, shuffle=True, seed=epoch))
 train_epoch(objects[0], batches[12:], *objects[1:])
 run(*objects, range(epoch + 1, 4))
@@ -401,6 +416,8 @@ print("largest difference:", largest_difference(straight[0], objects[0]))
 weight = torch.nn.Parameter(torch.ones(1))
 sgd = torch.optim.SGD([weight], lr=0.1)
 scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+# %%
 scaler.scale(weight * float("inf")).backward()
 scaler.step(sgd)  # skipped: the gradient is infinite
 scaler.update()
@@ -444,6 +461,8 @@ print(optimizer.param_groups[0]["lr"])
 # %%
 two = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
 saved = torch.optim.SGD(two.parameters(), lr=0.1).state_dict()
+
+# %%
 try:
     torch.optim.SGD(two[0].parameters(), lr=0.1).load_state_dict(saved)
 except ValueError as error:
@@ -470,8 +489,11 @@ optimizer = torch.optim.SGD([first.weight, second.weight], lr=0.1, momentum=0.9)
 (first(torch.ones(2)).sum() * 0 + second(torch.ones(2)).sum()).backward()
 optimizer.step()
 
+# %%
 other_order = torch.optim.SGD([second.weight, first.weight], lr=0.1, momentum=0.9)
 other_order.load_state_dict(optimizer.state_dict())
+
+# %%
 for name, layer in {"first": first, "second": second}.items():
     moving = other_order.state[layer.weight]["momentum_buffer"].abs().sum() > 0
     print(name, "has momentum:", moving.item())
