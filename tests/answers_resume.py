@@ -99,6 +99,12 @@ ANSWERS = [
     run('return c["epoch"] + 1', 'return c["epoch"]', "would be trained again"),
     run('return c["epoch"] + 1', 'return c["epoch"] + 2', "the next one is not 3"),
     run('    return c["epoch"] + 1', "", "returned a NoneType"),
+    run('return c["epoch"] + 1', "return 2", "would go on with epoch 2"),
+    run(
+        '    torch.set_rng_state(c["rng"])\n',
+        '    torch.set_rng_state(c["rng"])\n    model.eval()\n',
+        "eval mode",
+    ),
     run("optimizer.state_dict(),\n", "optimizer,\n", "torch.load refuses the file"),
     run('"epoch": epoch}, path)', '"epoch": epoch}, "/nowhere/x.pt")', "Parent directory"),
     run('torch.save({"model"', 'dict({"model"', "dict expected at most 1 argument"),
@@ -121,12 +127,15 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
     scheduler.load_state_dict(checkpoint["scheduler"])
     return model, optimizer, scheduler
 """,
-        "the next epoch would run with learning rate 0.5",
+        "the next epoch would run with the rates [0.5, 0.25]",
     ),
     resume(
         '    scheduler.load_state_dict(checkpoint["scheduler"])\n', "", "stands at step 0, not 3"
     ),
-    resume('    optimizer.load_state_dict(checkpoint["optimizer"])\n', "", "learning rate 0.5"),
+    resume('    optimizer.load_state_dict(checkpoint["optimizer"])\n', "", "momentum did not"),
+    resume(
+        "return model,", "from copy import deepcopy\n    return deepcopy(model),", "another model"
+    ),
     resume(
         'optimizer.load_state_dict(checkpoint["optimizer"])',
         "optimizer.param_groups[0]['lr'] = checkpoint['optimizer']['param_groups'][0]['lr']",
@@ -143,7 +152,7 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
         "keeps_random_numbers",
         RNG.replace("torch.from_numpy(numbers)", "numbers.tolist()").replace(".numpy()", ""),
     ),
-    rng("torch.from_numpy(numbers)", "numbers", "refuses a file"),
+    rng("torch.from_numpy(numbers)", "numbers", "torch.load refuses the file"),
     rng("    random.setstate(states[1])\n", "", "Python draws other numbers"),
     rng("    torch.set_rng_state(states[0])\n", "    torch.manual_seed(0)\n", "torch draws other"),
     rng(
@@ -152,6 +161,14 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
         "NumPy draws other",
     ),
     rng("    return [torch", "    [torch", "get_rng returned None"),
+    rng("    return [torch", "    torch.manual_seed(5)\n    return [torch", "which it was to read"),
+    rng("*states[4:]))", "states[4], 0, 0.0))", "NumPy draws other"),
+    Answer(
+        "keeps_random_numbers",
+        "kept = {}\ndef get_rng():\n    kept['x'] = torch.get_rng_state()\n    return {}\n"
+        "def set_rng(states):\n    torch.set_rng_state(kept['x'])",
+        "name 'kept' is not defined",
+    ),
     # 3.4
     rest("return list(loader(dataset, 25, shuffle=True, seed=epoch))[done:]"),
     rest(
@@ -162,26 +179,39 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
         "4 batches were returned, and 3",
     ),
     rest("return list(loader(dataset, 25, shuffle=True, seed=epoch))[done + 1:]", "3 batches were"),
-    rest("return list(loader(dataset, 25, shuffle=True))[done:]", "another order"),
-    rest("return list(loader(dataset, 25))[done:]", "another order"),
-    rest("return list(loader(dataset, shuffle=True, seed=epoch))[done:]", "a batch has 50 images"),
-    rest("list(loader(dataset, 25, shuffle=True, seed=epoch))[done:]", "returned None"),
+    rest("return list(loader(dataset, 25, shuffle=True))[done:]", "not the images that come next"),
+    rest("return list(loader(dataset, 25))[done:]", "not the images that come next"),
+    rest(
+        "return list(loader(dataset, shuffle=True, seed=epoch))[done:]",
+        "a batch has 50 images, not 25",
+    ),
+    rest("list(loader(dataset, 25, shuffle=True, seed=epoch))[done:]", "this is a NoneType"),
+    rest(
+        "return [x for x, _ in loader(dataset, 25, shuffle=True, seed=epoch)][done:]",
+        "images and labels",
+    ),
     # 3.5
     rate(f"optimizer.load_state_dict(state)\n    {SET}"),
     rate(
-        "for group in state['param_groups']: group['lr'] = rate\n    optimizer.load_state_dict(state)"
+        "from copy import deepcopy\n    state = deepcopy(state)\n"
+        "    for group in state['param_groups']: group['lr'] = rate\n"
+        "    optimizer.load_state_dict(state)"
     ),
-    rate(f"{SET}\n    optimizer.load_state_dict(state)", "still those of the file"),
-    rate("optimizer.load_state_dict(state)", "still those of the file"),
+    rate(
+        "for group in state['param_groups']: group['lr'] = rate\n    optimizer.load_state_dict(state)",
+        "that was passed in has been changed",
+    ),
+    rate(f"{SET}\n    optimizer.load_state_dict(state)", "still the file's"),
+    rate("optimizer.load_state_dict(state)", "still the file's"),
     rate(SET, "nothing was loaded"),
     rate(
         "optimizer.load_state_dict(state)\n    optimizer.param_groups[0]['lr'] = rate",
-        "the learning rates [0.25, 0.5]",
+        "the rates [0.25, 0.5]",
     ),
     rate(
         "optimizer.load_state_dict(state)\n    for group in optimizer.param_groups:\n"
         "        group['lr'] = rate\n        group['momentum'] = 0.9",
-        "momentum was 0.75",
+        "other settings are not those of the file: momentum",
     ),
-    rate("optimizer.load_state_dict(state)\n    optimizer.lr = rate", "still those of the file"),
+    rate("optimizer.load_state_dict(state)\n    optimizer.lr = rate", "still the file's"),
 ]

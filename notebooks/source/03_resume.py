@@ -7,6 +7,7 @@
 # **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
 
 # %%
+import os
 from copy import deepcopy
 from pathlib import Path
 import torch
@@ -39,16 +40,15 @@ def build():
 
 # %%
 def save(path, model, optimizer, scheduler, epoch):
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "epoch": epoch,  # the last epoch that is finished
-        },
-        path,
-    )
+    checkpoint = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "rng": torch.get_rng_state(),
+        "epoch": epoch,  # the last epoch that is finished
+    }
+    torch.save(checkpoint, f"{path}.partial")
+    os.replace(f"{path}.partial", path)  # a kill while writing: the old file is whole
 
 # %%
 def load(path, model, optimizer, scheduler):
@@ -65,8 +65,8 @@ def load(path, model, optimizer, scheduler):
 # %% [markdown]
 # ## A run to compare with
 #
-# Four epochs without a stop. Each epoch shuffles by its own number, and the model has dropout, which draws random
-# numbers too.
+# Four epochs without a stop. Epoch *n* is shuffled with seed *n*, and the model has dropout, which draws random numbers
+# too.
 
 # %%
 def run(model, optimizer, scheduler, epochs):
@@ -96,7 +96,7 @@ losses = run(*first_half, range(2))
 save(folder / "run.pt", *first_half, epoch=1)
 
 # %% [markdown]
-# Now everything is new, and the random numbers have gone on elsewhere, as they have in a new process.
+# Now everything is new, and the generator of random numbers is in another state, as it is in a new process.
 
 # %%
 seed_everything(12345)
@@ -145,9 +145,7 @@ import inspect
 
 PROGRAM += "\n".join(inspect.getsource(function) for function in (build, save, load))
 PROGRAM += """
-seed_everything(os.getpid())  # what load brings back must not depend on this
-if not path.exists():
-    seed_everything(0)
+seed_everything(0)  # for the first start; later ones load the state of the generator
 state = build()
 start = load(path, *state) if path.exists() else 0
 for epoch in range(start, 4):
@@ -214,7 +212,7 @@ def resume_without(part):
     """Resume from the file, but leave this part as a new run has it."""
     seed_everything(12345)
     objects = build()
-    fresh = [deepcopy(part.state_dict()) for part in objects]
+    fresh = [deepcopy(each.state_dict()) for each in objects]
     rng = torch.get_rng_state()
     start = load(folder / "run.pt", *objects)
     for name, thing, old in zip(("model", "optimizer", "scheduler"), objects, fresh):
@@ -234,7 +232,8 @@ rows, curves = [], {"never stopped": straight_losses}
 half = 2 * steps
 for part in ("nothing", "model", "optimizer", "scheduler", "rng", "epoch"):
     weights, tail = resume_without(part)
-    curves[f"without {part}"] = straight_losses[:half] + tail
+    name = "complete" if part == "nothing" else f"without {part}"
+    curves[name] = straight_losses[:half] + tail
     equal = largest_difference(straight[0], weights) == 0
     expected = straight_losses[half:]
     rows.append((part, tail[0] == expected[0], tail == expected, equal))
@@ -245,21 +244,24 @@ show.Table(["left out", "first loss equal", "all losses equal", "weights equal"]
 show.loss_curves(curves, average=10)
 
 # %% [markdown]
-# Only the run that leaves out nothing stays on the broad line of the run that never stopped. Look at the table again:
+# Only the run with the complete checkpoint stays on the broad line of the one that never stopped. Look at the table again:
 #
 # - Without the **optimizer** or the **scheduler** the first loss is equal: it is computed before they do anything. A test
 #   that compares one loss after resuming does not find them.
-# - Without the **random numbers**, dropout drops others, at once.
+# - Without the **random numbers**, dropout drops different activations immediately.
 # - With the **epoch** one too low, an epoch is trained twice. That is what comes of saving the number of the epoch that
 #   *runs* and of starting with it again. Save what is finished, and start with the next.
 #
-# None of them raises an error, and each curve goes down. Only a comparison to the bit tells.
+# None of them raises an error here, and each curve goes down. Only a bit-for-bit comparison shows it. (We ran two epochs
+# each time. With the epoch too low, a run to the planned end takes more steps than `OneCycleLR` was told, and it says
+# `ValueError: Tried to step 121 times`.)
 
 # %% [markdown]
 # ## Which learning rate comes next?
 #
-# Some schedulers hide that they were not saved, and all of them mind the order in which things are built and loaded. A
-# run of four epochs without a model, only its learning rates:
+# Some schedulers hide that they were not saved, and for most of them the order matters in which things are built and
+# loaded. A run of four epochs without a model, only its learning rates. `order` says what is built and loaded after the
+# stop, in which order:
 
 # %%
 right = ("scheduler", "load optimizer", "load scheduler")
@@ -287,7 +289,8 @@ def rates(make_scheduler, stop=None, order=right):
 
 # %%
 schedulers = {
-    "StepLR": lambda optimizer: StepLR(optimizer, 1, gamma=0.5),
+    "StepLR, step size 1": lambda optimizer: StepLR(optimizer, 1, gamma=0.5),
+    "StepLR, step size 3": lambda optimizer: StepLR(optimizer, 3, gamma=0.5),
     "LambdaLR": lambda optimizer: LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch)),
     "OneCycleLR": lambda optimizer: OneCycleLR(optimizer, 1.0, total_steps=5),
 }
@@ -297,7 +300,8 @@ not_saved = ("scheduler", "load optimizer")
 late = ("load optimizer", "scheduler", "load scheduler")
 
 # %% [markdown]
-# *Predict:* the run is stopped after two epochs. For which scheduler does it not matter that it was not saved?
+# `StepLR` multiplies the rate that it finds after every so many steps; the others compute the rate from the number of
+# steps. *Predict:* the run is stopped after two epochs. For which of the four does it not matter that it was not saved?
 
 # %%
 show.Table(
@@ -309,18 +313,18 @@ show.Table(
 )
 
 # %% [markdown]
-# `StepLR` multiplies the rate it finds, and the optimizer's state has that rate: a lost scheduler stays invisible, until
-# somebody changes the schedule. The others compute the rate from the number of steps, and begin anew.
+# With a step size of 1, `StepLR` multiplies at every step, and the optimizer's state has the rate: a lost scheduler stays
+# invisible. With a larger one its count begins anew, and the drop comes late. The others begin anew as well.
 #
 # In the last column everything was saved and loaded, but the scheduler was *built* after the optimizer was loaded. Its
-# constructor sets a learning rate, and the first epoch after the stop runs with it. Hence the rule of this house: **build
-# everything, then load everything.**
+# constructor sets a learning rate, and the first epoch after the stop runs with it. Hence the rule: **build everything,
+# then load everything.**
 
 # %%
 print(all(rates(s) == rates(s, stop=2) for s in schedulers.values()))
 
 # %% [markdown]
-# ## Random numbers, from all who draw them
+# ## Random numbers, from every generator
 #
 # torch, Python and NumPy have a generator each. The usual snippet saves `np.random.get_state()`, and the default
 # `torch.load` refuses the file.
@@ -384,12 +388,13 @@ except TypeError as error:
 # %%
 seed_everything(0)
 objects = build()
-run(*objects, range(2))
+losses = run(*objects, range(2))
 
 # %%
 batches = list(loader(train, shuffle=True, seed=2))
 train_epoch(objects[0], batches[:12], *objects[1:])
-save(folder / "middle.pt", *objects, epoch=1)  # and remember that 12 batches are done
+save(folder / "middle.pt", *objects, epoch=1)
+torch.save(12, folder / "batches_done.pt")
 
 # %%
 seed_everything(12345)
@@ -397,20 +402,21 @@ objects = build()
 epoch = load(folder / "middle.pt", *objects)
 
 # %%
+done = torch.load(folder / "batches_done.pt")
 batches = list(loader(train, shuffle=True, seed=epoch))
-train_epoch(objects[0], batches[12:], *objects[1:])
+train_epoch(objects[0], batches[done:], *objects[1:])
 run(*objects, range(epoch + 1, 4))
 print("largest difference:", largest_difference(straight[0], objects[0]))
 
 # %% [markdown]
-# With a loader that draws its order from the global random numbers there is no such number to save. Give the loader a seed
-# per epoch.
+# With a loader that draws its order from the global random numbers, the number of batches alone would not do. Give the
+# loader a seed per epoch.
 
 # %% [markdown]
 # ## The scaler of mixed precision
 #
 # `GradScaler` multiplies the loss so that small gradients survive in half precision, and halves its factor whenever one
-# overflows. The factor is state: a new scaler starts too high again, and skips steps until it has come down.
+# overflows. The factor is state: a new scaler starts with the old, too high one.
 
 # %%
 weight = torch.nn.Parameter(torch.ones(1))
@@ -450,7 +456,8 @@ for group in optimizer.param_groups:
 print(optimizer.param_groups[0]["lr"])
 
 # %% [markdown]
-# With a scheduler, this lasts until its next step. Then change the scheduler, or build a new one for the rest.
+# With a scheduler that computes the rate from the number of steps, this lasts until its next step. Then change the
+# scheduler, or build a new one for the rest.
 
 # %% [markdown]
 # ## Sharp bits: the optimizer knows parameters by their number
@@ -505,7 +512,7 @@ for name, layer in {"first": first, "second": second}.items():
 # %% [markdown]
 # ## Recap
 #
-# A run is its model, optimizer, scheduler, random numbers and the number of the next epoch. Build everything, then load
+# A run is its model, optimizer, scheduler, random numbers and the number of the last finished epoch. Build everything, then load
 # everything. Whether nothing is missing, only a comparison with an uninterrupted run tells, to the last bit.
 #
 # <details>

@@ -14,7 +14,7 @@ from utils.checks import todo, resume as check
 from utils.data import loader
 
 # %% [markdown]
-# ## 3.1 Save and resume a run (7 minutes)
+# ## 3.1 Save and resume a run (5 minutes)
 #
 # - `save_run(path, model, optimizer, scheduler, epoch)` writes everything that the run needs. `epoch` is the number of
 #   the last epoch that is finished.
@@ -65,7 +65,8 @@ check.saves_and_resumes(save_run, load_run)
 # ## 3.2 Build, then load (4 minutes)
 #
 # This function builds a run around a new model and loads a checkpoint into it. The first epoch after it runs with a wrong
-# learning rate. Repair it.
+# learning rate. Repair it: the model that was passed in, the optimizer and the scheduler go on as if nothing had
+# happened.
 #
 # `make_optimizer(parameters)` and `make_scheduler(optimizer)` build the two. The checkpoint has the keys `model`,
 # `optimizer` and `scheduler`.
@@ -99,16 +100,16 @@ check.builds_then_loads(resume)
 # the rate that was saved.
 
 # %% [markdown]
-# ## 3.3 All random numbers (5 minutes)
+# ## 3.3 All random numbers (4 minutes)
 #
 # Write `get_rng()`, which returns the states of the three generators, of torch, Python's `random` and NumPy's
-# `np.random`, and `set_rng(states)`, which gets what `torch.load` has read back, and restores all three. The default
-# `torch.load` must accept them.
+# `np.random`, and `set_rng(states)`, which gets what `torch.load` has read back in a new process, and restores all
+# three. The default `torch.load` must accept them, and `get_rng` must leave the generators as they are.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# Two of the three states are accepted as they are. The lesson's section *Random numbers, from all who draw them* shows
+# Two of the three states are accepted as they are. The lesson's section *Random numbers, from every generator* shows
 # which one is not.
 # </details>
 
@@ -168,7 +169,7 @@ check.knows_the_rest(remaining_batches)
 # ## 3.5 Another learning rate (3 minutes)
 #
 # `resume_with_rate(optimizer, state, rate)` loads `state`, the state_dict of an old optimizer, into `optimizer`, and
-# then all its groups go on with the learning rate `rate`. Everything else is as it was saved.
+# then all its groups go on with the learning rate `rate`. Everything else is as it was saved, and `state` stays as it is.
 #
 # <details>
 # <summary>Hint</summary>
