@@ -146,6 +146,16 @@ def test_it_has_torch_but_none_of_the_notebooks_data():
         fresh.call(function)
 
 
+def test_a_fresh_process_starts_no_server_of_its_own():
+    function = notebook(
+        "def f():\n"
+        "    import utils.checks.state_dict\n"
+        "    from multiprocessing import forkserver\n"
+        "    return forkserver._forkserver._forkserver_pid"
+    )
+    assert fresh.call(function) is None
+
+
 def test_helpers_classes_and_constants_come_along():
     function = notebook(
         "import math\nSIZE = 3\n"

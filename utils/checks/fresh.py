@@ -44,7 +44,8 @@ def warm_up(*modules):
     Args:
         modules: names of what it is to import beside torch.
     """
-    if METHOD == "forkserver":
+    in_a_fresh_process = multiprocessing.parent_process() is not None  # needs no server of its own
+    if METHOD == "forkserver" and not in_a_fresh_process:
         from multiprocessing import forkserver
 
         context.set_forkserver_preload(["torch", "utils.models", *modules])
