@@ -16,6 +16,7 @@ class Answer:
         """What the check says to this answer, written in a notebook (`__main__`)."""
         names = {"__name__": "__main__"}
         filename = f"<answer {abs(hash(self.code))}>"
-        linecache.cache[filename] = (0, None, self.code.splitlines(True), filename)
-        exec(compile(module.PREAMBLE + self.code, filename, "exec"), names)
+        code = module.PREAMBLE + self.code
+        linecache.cache[filename] = (0, None, code.splitlines(True), filename)
+        exec(compile(code, filename, "exec"), names)
         return getattr(module.CHECKS, self.check)(*(names[n] for n in module.ARGUMENTS[self.check]))

@@ -13,7 +13,21 @@ ARGUMENTS = {
     "keeps_random_numbers": ["get_rng", "set_rng"],
     "knows_the_rest": ["remaining_batches"],
     "changes_the_rate": ["resume_with_rate"],
+    "diagnoses_the_curves": ["left_out"],
 }
+
+LEFT_OUT = {
+    "A": "random numbers",
+    "B": "scheduler",
+    "C": "model",
+    "D": "epoch",
+    "E": "optimizer",
+}
+
+
+def left_out(words="", **changes):
+    return Answer("diagnoses_the_curves", f"left_out = {LEFT_OUT | changes}", words)
+
 
 RUN = """
 def save_run(path, model, optimizer, scheduler, epoch):
@@ -214,4 +228,18 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
         "other settings are not those of the file: momentum",
     ),
     rate("optimizer.load_state_dict(state)\n    optimizer.lr = rate", "still the file's"),
+    # 3.6
+    left_out(),
+    left_out(
+        "A did not leave out the optimizer: what does the first loss",
+        A="optimizer",
+        E="random numbers",
+    ),
+    left_out("B did not leave out the epoch: how many batches", B="epoch", D="scheduler"),
+    left_out("C did not leave out the random numbers: is the first", C="random numbers", A="model"),
+    left_out("E did not leave out the scheduler: where is the drop", E="scheduler", B="optimizer"),
+    left_out("belongs to one letter", A="optimizer"),
+    left_out("one of the words model,", A="rng"),
+    left_out("the letters A to E", F="model"),
+    Answer("diagnoses_the_curves", "left_out = 'model'", "a dictionary is wanted"),
 ]

@@ -209,3 +209,39 @@ def loss_curves(curves, average=1):
     return Picture(
         figure, f"on the broad line of the run {reference!r}: {', '.join(same) or 'none'}"
     )
+
+
+def resumed_runs(reference, runs, stop):
+    """One column per resumed run: its losses and learning rates, over those of a run without a stop.
+
+    Args:
+        reference: `(losses, rates)` of the run without a stop, one float per batch each.
+        runs: {name: (losses, rates)} from batch `stop` on.
+        stop: how many batches there were before the stop.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    axes = figure.subplots(2, len(runs), sharex=True, sharey="row", height_ratios=(3, 2))
+    words, end = [], stop + max(len(losses) for losses, _ in runs.values())
+    for column, (name, run) in zip(axes.T, runs.items()):
+        for axis, expected, found in zip(column, reference, run):
+            axis.plot(expected, linewidth=6, alpha=0.2, color="black")
+            axis.plot(expected, linewidth=0.8, color="black")
+            axis.plot(range(stop, stop + len(found)), found, color="#c44e52", alpha=0.8)
+            axis.plot(stop, found[0], "o", markersize=5, color="#c44e52")
+            axis.axvline(stop, color="black", linestyle=":", linewidth=1)
+        column[0].set(title=name, xlim=(stop - 5, end + 1), ylim=(0, None))
+        column[1].set(xlabel="batch", ylim=(0, None))
+        losses, rates = run
+        compared = [f"{len(losses)} batches after the stop"]
+        for what, same in (
+            ("first loss", losses[0] == reference[0][stop]),
+            ("learning rates", rates[: len(reference[1]) - stop] == reference[1][stop:]),
+        ):
+            compared.append(f"{what} {'as' if same else 'not as'} without a stop")
+        jumps = losses[0] > 2 * reference[0][stop]
+        words.append(f"{name}: {', '.join(compared)}{', the loss jumps' if jumps else ''}")
+    axes[0, 0].set(ylabel="loss")
+    axes[1, 0].set(ylabel="learning rate")
+    return Picture(figure, "\n".join(words))

@@ -252,9 +252,18 @@ show.loss_curves(curves, average=10)
 # - With the **epoch** one too low, an epoch is trained twice. That is what comes of saving the number of the epoch that
 #   *runs* and of starting with it again. Save what is finished, and start with the next.
 #
-# None of them raises an error here, and each curve goes down. Only a bit-for-bit comparison shows it. (We ran two epochs
-# each time. With the epoch too low, a run to the planned end takes more steps than `OneCycleLR` was told, and it says
-# `ValueError: Tried to step 121 times`.)
+# None of them raises an error here, and each curve goes down. Only a bit-for-bit comparison shows it.
+#
+# We ran two epochs each time. With the epoch one too low, a run to the planned end takes more steps than `OneCycleLR` was
+# told, and this scheduler, unlike most, says so:
+
+# %%
+repeated = build()
+start = load(folder / "run.pt", *repeated)
+try:
+    run(*repeated, range(start - 1, 4))
+except ValueError as error:
+    print("ValueError:", error)
 
 # %% [markdown]
 # ## Which learning rate comes next?

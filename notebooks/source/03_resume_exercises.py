@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: stop, and continue as if nothing had happened
 #
-# Five exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
+# Six exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
 # repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
@@ -191,6 +191,53 @@ check.changes_the_rate(resume_with_rate)
 # %% [markdown] tags=["solution"]
 # Loading brings back the settings of every group, so whatever was set before is overwritten. With a scheduler, its next
 # step would overwrite the new rate again.
+
+# %% [markdown]
+# ## 3.6 Diagnose from the curves (6 minutes)
+#
+# A run of 50 batches was stopped after 20. Five colleagues continued it, and each left out one thing. The columns A to E
+# show their losses (above) and their learning rates (below), and behind them, broad and grey, the run that was never
+# stopped. Its learning rate drops after 30 batches. The model has a lot of dropout.
+
+# %%
+check.show_resumed_runs()
+
+# %% [markdown]
+# Who left out what? The words are `"model"`, `"optimizer"`, `"scheduler"`, `"random numbers"` and `"epoch"` (its number was
+# one too low). Write a dictionary such as `{"A": "epoch", "B": "model", …}` with all five.
+#
+# <details>
+# <summary>Hint</summary>
+#
+# Begin with those that show at once: a learning rate that is wrong, a run that is longer, a loss that jumps.
+# </details>
+#
+# <details>
+# <summary>Hint</summary>
+#
+# Two are left. In one of them the first loss after the stop lies exactly on the grey line, in the other it does not. The
+# list below the lesson's table says which of the two computes its first loss differently.
+# </details>
+
+# %%
+# BEGIN SOLUTION
+left_out = {
+    "A": "random numbers",
+    "B": "scheduler",
+    "C": "model",
+    "D": "epoch",
+    "E": "optimizer",
+}
+# END SOLUTION
+
+# %%
+check.diagnoses_the_curves(left_out)
+
+# %% [markdown] tags=["solution"]
+# The **scheduler** began anew, so the drop never came. With the **epoch** too low, ten batches were trained twice. Without the
+# **model** the loss jumps to that of guessing. **Random numbers** act in the first batch, through dropout. The
+# **optimizer** acts for the first time after the first loss, and its momentum is rebuilt in a few steps: of all five it
+# is the hardest to see.
 
 # %% [markdown]
 # ## How far you are

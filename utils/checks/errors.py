@@ -6,6 +6,8 @@ import sys
 import traceback
 from pathlib import Path
 
+import torch
+
 ANSI = re.compile(r"\x1b\[\d+m")
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -24,6 +26,17 @@ def a_kind(value):
     """`an int`, `a list`: what kind of object a value is, for a message."""
     name = type(value).__name__
     return f"an {name}" if name.lower().startswith(("a", "e", "i", "o", "u")) else f"a {name}"
+
+
+def same(first, second):
+    """Whether two nested states are equal, tensors to the last bit."""
+    if torch.is_tensor(first):
+        return torch.is_tensor(second) and torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
 
 
 def stub_name(error):

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
+from utils import show
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect
-from utils.data import loader
+from utils.checks.errors import Wrong, a_kind, expect, same
+from utils.data import digits, loader
 from utils.models import SmallCNN
-from utils.training import train_epoch
+from utils.training import seed_everything, train_epoch
 
 exercises = Exercises()
 check, summary = exercises.check, exercises.summary
@@ -32,17 +33,6 @@ def noise(size=100):
 def epoch_of(state, number):
     batches = loader(noise(), shuffle=True, seed=number)
     return train_epoch(state[0], batches, *state[1:])
-
-
-def same(first, second):
-    """Whether two nested states are equal, tensors to the last bit."""
-    if torch.is_tensor(first):
-        return torch.is_tensor(second) and torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
 
 
 def must_load(path):
@@ -272,3 +262,90 @@ def changes_the_rate(resume_with_rate):
     for group, old in zip(new.state_dict()["param_groups"], saved["param_groups"]):
         other = sorted(k for k in {**group, **old} if k != "lr" and group.get(k) != old.get(k))
         expect(not other, f"other settings are not those of the file: {', '.join(other)}")
+
+
+# ---------------------------------------------------------------- 3.6
+
+LEFT_OUT = {
+    "A": "random numbers",
+    "B": "scheduler",
+    "C": "model",
+    "D": "epoch",
+    "E": "optimizer",
+}
+CURVE_CLUES = {
+    "model": "how high is a loss of somebody who guesses?",
+    "optimizer": "what does the first loss after the stop say about the weights and the dropout?",
+    "scheduler": "where is the drop of its learning rate?",
+    "random numbers": "is the first loss after the stop on the grey line?",
+    "epoch": "how many batches were trained?",
+}
+EPOCH = 10  # batches
+
+
+def new_run():
+    model = SmallCNN()
+    model.dropout.p = 0.7
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return model, optimizer, LambdaLR(optimizer, lambda step: 1 if step < 3 * EPOCH else 0.1)
+
+
+def train_and_watch(state, data, epochs):
+    """The loss and the learning rate of every batch."""
+    losses, used = [], []
+    for epoch in epochs:
+        for batch in loader(data, shuffle=True, seed=epoch):
+            used.append(rates(state[1])[0])
+            losses.append(train_epoch(state[0], [batch], *state[1:]))
+    return losses, used
+
+
+def resumed_runs():
+    """`(losses, rates)` of the run without a stop, and of those in which one thing was left out."""
+    train, _, _ = digits()
+    data = Subset(train, range(50 * EPOCH))
+    random_numbers = torch.get_rng_state()
+    seed_everything(0)
+    straight = new_run()
+    before = train_and_watch(straight, data, range(2))
+    saved = deepcopy([part.state_dict() for part in straight]), torch.get_rng_state()
+    after = train_and_watch(straight, data, range(2, 5))
+    reference = [first + second for first, second in zip(before, after)]
+    runs = {}
+    for letter, missing in LEFT_OUT.items():
+        seed_everything(3)
+        state = new_run()
+        for name, part, value in zip(("model", "optimizer", "scheduler"), state, saved[0]):
+            if name != missing:
+                part.load_state_dict(deepcopy(value))
+        if missing != "random numbers":
+            torch.set_rng_state(saved[1])
+        runs[letter] = train_and_watch(state, data, range(1 if missing == "epoch" else 2, 5))
+    torch.set_rng_state(random_numbers)
+    return reference, runs
+
+
+def show_resumed_runs():
+    """The figure of the exercise."""
+    return show.resumed_runs(*resumed_runs(), stop=2 * EPOCH)
+
+
+@check("3.6", "diagnose from the curves")
+def diagnoses_the_curves(left_out):
+    expect(isinstance(left_out, dict), "a dictionary is wanted: from the letters to the words")
+    expect(set(left_out) == set(LEFT_OUT), "the runs have the letters A to E, all of them")
+    words = list(CURVE_CLUES)
+    expect(
+        all(isinstance(word, str) and word in words for word in left_out.values()),
+        f"each thing that was left out is one of the words {', '.join(words)}",
+    )
+    expect(
+        len(set(left_out.values())) == len(words), "each of the five words belongs to one letter"
+    )
+    wrong = [letter for letter in LEFT_OUT if left_out[letter] != LEFT_OUT[letter]]
+    expect(
+        not wrong,
+        "; ".join(
+            f"{n} did not leave out the {left_out[n]}: {CURVE_CLUES[left_out[n]]}" for n in wrong
+        ),
+    )

@@ -12,18 +12,13 @@ from torch import nn
 
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect
+from utils.checks.errors import Wrong, a_kind, expect, same
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 
 exercises = Exercises()
 check, summary = exercises.check, exercises.summary
 fresh.warm_up()
-
-
-def same(first, second):
-    """Whether two state_dicts hold the same tensors under the same names."""
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
 # ---------------------------------------------------------------- 1.1

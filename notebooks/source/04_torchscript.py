@@ -1,0 +1,753 @@
+# %% [markdown]
+# # Export to TorchScript, and read the files of others
+#
+# **You will** turn a trained model into a file that needs none of your classes; see what tracing and scripting each
+# lose; load such a file where torchvision cannot be imported, and in a C++ program; and read one that strangers wrote.
+#
+# **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
+
+# %%
+import shutil, subprocess, warnings, zipfile
+from pathlib import Path
+import torch
+from torch import nn
+from torchvision.models import shufflenet_v2_x0_5
+
+# %%
+from utils import show
+from utils.checks import fresh
+from utils.data import digits, loader
+from utils.models import SmallCNN
+from utils.training import accuracy, seed_everything, train_epoch
+
+folder = Path("files")
+folder.mkdir(exist_ok=True)
+
+# %% [markdown]
+# ## If you have only 10 seconds
+#
+# TorchScript is deprecated: for a new project use `torch.export`, at the end of this lesson. Its files are everywhere,
+# and torch 2.15 still reads and writes them:
+
+# %%
+def script_and_load(model, path):
+    torch.jit.script(model.eval()).save(path)  # the model's code and its weights
+    return torch.jit.load(path, map_location="cpu")  # not torch.load
+
+
+model = shufflenet_v2_x0_5(num_classes=10)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    loaded = script_and_load(model, folder / "quick.pt")
+
+# %% [markdown]
+# Each of these calls warns. These are the two texts:
+
+# %%
+for message in dict.fromkeys(str(warning.message) for warning in caught):
+    if "script" in message or "load" in message:
+        print(f"FutureWarning: {message}")
+
+# %% [markdown]
+# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. The warning comes once for
+# > each submodule. Keep what runs, plan the move, and silence the warning on purpose, as the next cell does. (On Python 3.14
+# > and newer, torch says "not supported" in its place: read in its source, not run here.)
+
+# %%
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
+
+# %% [markdown]
+# ## A file that brings its code
+#
+# A trained model, and twelve scans that it has not seen.
+
+# %%
+train, _, test = digits()
+seed_everything(0)
+model = shufflenet_v2_x0_5(num_classes=10)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9, nesterov=True)
+scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.03, total_steps=120)
+for epoch in range(4):
+    train_epoch(model, loader(train, shuffle=True, seed=epoch), optimizer, scheduler)
+print("more than 85 % right:", accuracy(model.eval(), loader(test)) > 0.85)
+
+# %%
+images, labels = test[:12]
+with torch.no_grad():
+    logits = model(images)
+
+# %% [markdown]
+# `torch.jit.script` reads the Python code of the model and translates it into a small language of its own, TorchScript.
+# The file holds the translation.
+
+# %%
+scripted = torch.jit.script(model)
+scripted.save(folder / "scripted.pt")
+
+# %% [markdown]
+# For comparison: the same model pickled (lesson 2). Then a process in which torchvision cannot be imported. *Predict* what
+# each of the two files does there.
+
+# %%
+torch.save(model, folder / "pickled.pt")
+torch.save({"images": images, "logits": logits}, folder / "expected.pt")
+
+# %%
+NO_TORCHVISION = """
+import sys, torch
+torch.set_num_threads(1)
+sys.modules["torchvision"] = None  # every import of it fails now
+expected = torch.load("expected.pt")
+"""
+fresh.run(NO_TORCHVISION + 'torch.load("pickled.pt", weights_only=False)', folder)
+
+# %%
+fresh.run(
+    NO_TORCHVISION
+    + """
+model = torch.jit.load("scripted.pt")
+with torch.no_grad():
+    print("same logits:", torch.equal(model(expected["images"]), expected["logits"]))
+""",
+    folder,
+)
+
+# %% [markdown]
+# The pickle names classes of torchvision; the archive does not need them. It is a zip file like any other `.pt`, with
+# one folder more:
+
+# %%
+with zipfile.ZipFile(folder / "scripted.pt") as archive:
+    names = [name.removeprefix("scripted/") for name in archive.namelist()]
+print([name for name in names if name.startswith("code/") and name.endswith(".py")][:3])
+print("constants.pkl" in names, "data.pkl" in names)
+
+# %% [markdown]
+# The code is text, and looks like Python. This is the part that a small model's `forward` becomes:
+
+# %%
+print(torch.jit.script(SmallCNN()).code)
+
+# %% [markdown]
+# ## A program without Python
+#
+# If a file brings its code, who needs Python? Its torch is a layer over a C++ library, libtorch, which `pip` has installed
+# too. This C++ program loads an archive and classifies the images in a file.
+
+# %%
+(folder / "infer.cpp").write_text(r"""
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <ATen/Parallel.h>
+#include <torch/script.h>
+
+// infer ARCHIVE IMAGES LOGITS: images are float32 numbers, N times 3 x 32 x 32
+int main(int argc, char** argv) {
+  torch::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  torch::jit::Module model;
+  try {
+    model = torch::jit::load(argv[1]);
+  } catch (const c10::Error& error) {
+    std::cout << error.what_without_backtrace() << std::endl;
+    return 1;
+  }
+  std::ifstream input(argv[2], std::ios::binary);
+  std::vector<char> bytes(std::istreambuf_iterator<char>(input), {});
+  auto images = torch::from_blob(bytes.data(), {long(bytes.size() / 4)});
+
+  auto logits = model.forward({images.view({-1, 3, 32, 32})}).toTensor();
+  auto answers = logits.argmax(1);
+  for (long i = 0; i < answers.size(0); i++)
+    std::cout << answers[i].item<long>() << " ";
+  std::cout << std::endl;
+
+  std::ofstream output(argv[3], std::ios::binary);
+  output.write((char*)logits.data_ptr(), logits.nbytes());
+}
+""")
+images.numpy().tofile(folder / "images.bin")
+
+# %% [markdown]
+# The compiler needs C++20, and the headers and libraries in torch's folder. It takes about a quarter of a minute, so it
+# starts here, in the background, and we come back to it further below.
+
+# %%
+home = Path(torch.__file__).parent
+command = ["g++", "-std=c++20", "infer.cpp", "-o", "infer"]
+command += [f"-I{home}/include", f"-I{home}/include/torch/csrc/api/include"]
+command += [f"-L{home}/lib", f"-Wl,-rpath,{home}/lib", "-ltorch_cpu", "-lc10"]
+
+# %%
+if shutil.which("g++"):
+    compiling = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+else:
+    compiling = None
+    print("There is no C++ compiler (g++) here: read on, one section needs it.")
+
+# %% [markdown]
+# ## Two ways to make it
+#
+# `torch.jit.trace` does not read code. It runs the model once, on an example, and records the operations on tensors.
+
+# %%
+traced = torch.jit.trace(model, images)
+with torch.no_grad():
+    print("scripted:", torch.equal(scripted(images), logits))
+    print("traced:  ", torch.equal(traced(images), logits))
+
+# %% [markdown]
+# No difference, for a model that does the same whatever comes in. Here is one that does not. Some scanners deliver dark
+# paper with bright ink: it turns such images over first. (Ink is 1 and paper -1, so an image has a negative mean.)
+
+# %%
+class Reader(nn.Module):
+    """A model of digits, for images with dark paper too."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        if images.mean() > 0:
+            images = -images
+        return self.net(images)
+
+
+reader = Reader(model).eval()
+
+# %% [markdown]
+# We trace it with the twelve images, and look at what torch says.
+
+# %%
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", torch.jit.TracerWarning)
+    traced_reader = torch.jit.trace(reader, images)
+
+told = [w for w in caught if w.category is torch.jit.TracerWarning]
+print("TracerWarning:", str(told[0].message).split(".")[0])
+
+# %% [markdown]
+# *Predict:* the traced model gets the twelve scans on dark paper. How many does it read?
+
+# %%
+dark = -images
+with torch.no_grad():
+    answers = traced_reader(dark).argmax(dim=1)
+show.digit_images(dark, labels, answers)
+
+# %%
+def reads_dark_paper(model):
+    dark_test = [(-images, labels) for images, labels in loader(test)]
+    return accuracy(model, dark_test) > 0.85
+
+
+scripted_reader = torch.jit.script(reader)
+for each in (reader, traced_reader, scripted_reader):
+    print(f"{reads_dark_paper(each)}: more than 85 % right ({type(each).__name__})")
+
+# %% [markdown]
+# **Tracing keeps the path that the example took.** The `if` was not taken, so it is not in the file; compare:
+
+# %%
+print(traced_reader.code)
+print(scripted_reader.code)
+
+# %% [markdown]
+# > **Help: I get `TracerWarning: Converting a tensor to a Python boolean`.** Your `forward` decides something by the
+# > values of a tensor. The decision of the example is now in the file, for every input. Script the model, or compute both
+# > sides and choose with `torch.where`.
+#
+# `torch.where` decides for each image on its own, which `if` did not: a batch can be mixed.
+
+# %%
+class WhereReader(Reader):
+    def forward(self, images):
+        is_dark = images.mean(dim=(1, 2, 3), keepdim=True) > 0
+        return self.net(torch.where(is_dark, -images, images))
+
+
+traced_reader = torch.jit.trace(WhereReader(model).eval(), images)
+print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
+
+# %% [markdown]
+# Or keep the `if`, in a function that is scripted. A trace records a call of it, with both sides:
+
+# %%
+@torch.jit.script
+def on_bright_paper(images):
+    if bool(images.mean() > 0):
+        images = -images
+    return images
+
+
+class CallingReader(Reader):
+    def forward(self, images):
+        return self.net(on_bright_paper(images))
+
+
+traced_reader = torch.jit.trace(CallingReader(model).eval(), images)
+print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
+
+# %% [markdown]
+# ### A number that leaves the tensor
+#
+# An operation on tensors is recorded. What `float(…)`, `.item()` or `len(…)` takes out of a tensor is a plain number, and
+# the trace keeps the number of the example. (torch warns of these too.)
+
+# %%
+class Centred(nn.Module):
+    def forward(self, images):
+        return images - images.mean()
+
+
+class CentredByNumber(nn.Module):
+    def forward(self, images):
+        return images - float(images.mean())
+
+# %%
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+for each in (Centred(), CentredByNumber()):
+    right = torch.equal(torch.jit.trace(each, images)(dark), each(dark))
+    print(f"{type(each).__name__}: traced, it is right for other images: {right}")
+
+# %% [markdown]
+# ### Without a warning
+#
+# A loop over the batch, by its size. *Predict* the shape that the traced model returns for 12 images, after an example
+# of 5.
+
+# %%
+class OneByOne(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        rows = []
+        for i in range(images.shape[0]):
+            rows.append(self.net(images[i : i + 1]))
+        return torch.cat(rows)
+
+
+one_by_one = OneByOne(SmallCNN()).eval()
+
+# %%
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", torch.jit.TracerWarning)
+    traced_loop = torch.jit.trace(one_by_one, images[:5])
+print("TracerWarnings:", sum(w.category is torch.jit.TracerWarning for w in caught))
+print("in:", tuple(images.shape), " out:", tuple(traced_loop(images).shape))
+
+# %% [markdown]
+# Seven images get no answer, and nobody says so. Give `trace` other inputs to compare with, of another size and from
+# the other side of each branch:
+
+# %%
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", torch.jit.TracerWarning)
+    try:
+        torch.jit.trace(one_by_one, images[:5], check_inputs=[(images,)])
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+print(str(caught[-1].message).splitlines()[1])
+
+# %% [markdown]
+# ### Traced in train mode
+#
+# Dropout and batch norm ask `self.training`, which is one more `if`. *Predict:* the model was traced in train mode. Does
+# `eval()` still help?
+
+# %%
+small = SmallCNN().train()
+traced_small = torch.jit.trace(small, images)
+scripted_small = torch.jit.script(small)
+
+# %%
+for name, module in (("traced", traced_small), ("scripted", scripted_small)):
+    module.eval()
+    print(f"{name}: twice the same answer:", torch.equal(module(images), module(images)))
+
+# %% [markdown]
+# No: the traced model drops activations for good, and goes on to change its running statistics with each call. Scripting
+# keeps the `if`, and the mode travels in the file. **Call `eval()` before you trace.**
+
+# %%
+before = traced_small.state_dict()["features.1.running_mean"].clone()
+with torch.no_grad():
+    traced_small(images)
+print(torch.equal(before, traced_small.state_dict()["features.1.running_mean"]))
+
+# %% [markdown]
+# ### What script cannot read
+#
+# Scripting fails loudly, and early, on Python that the small language does not have. Two that are common, and one that
+# looks different: an argument without a type counts as a tensor.
+
+# %%
+class WithKeywords(nn.Module):
+    def forward(self, images, **options):
+        return images
+
+
+class WithTry(nn.Module):
+    def forward(self, images):
+        try:
+            return self.net(images)
+        except ValueError:
+            return images
+
+
+class WithList(nn.Module):
+    def forward(self, images, scales):
+        return [images * scale for scale in scales]
+
+# %%
+def why_not(module, *inputs):
+    """What scripting or calling the module says, without its pointers into the code."""
+    try:
+        torch.jit.script(module)(*inputs)
+        return "works"
+    except Exception as error:
+        lines = str(error).splitlines()
+        return f"{type(error).__name__}: {lines[0]}"
+
+
+print(why_not(WithKeywords()))
+print(why_not(WithTry()))
+print(why_not(WithList(), images, [1.0, 0.5]))
+
+# %%
+class WithTypedList(nn.Module):
+    def forward(self, images, scales: list[float]):
+        return [images * scale for scale in scales]
+
+
+print(why_not(WithTypedList(), images, [1.0, 0.5]))
+
+# %% [markdown]
+# ## Labels in the same file
+#
+# An archive takes small texts along. They are written by name, and read by filling a dictionary: it must have the names
+# before.
+
+# %%
+scripted.save(folder / "labelled.pt", _extra_files={"labels.txt": "0 1 2 3 4 5 6 7 8 9"})
+extra = {"labels.txt": "", "author.txt": ""}
+torch.jit.load(folder / "labelled.pt", _extra_files=extra)
+print(extra)
+
+# %% [markdown]
+# The text comes back as bytes (`.decode()` makes a text of them). A name that is not in the file stays empty, without an
+# error.
+
+# %% [markdown]
+# ## Frozen
+#
+# `torch.jit.freeze` makes weights into constants, and merges each batch norm into the convolution before it. *Predict:*
+# are the answers still equal, to the last bit?
+
+# %%
+frozen = torch.jit.freeze(scripted)
+with torch.no_grad():
+    difference = (frozen(images) - logits).abs().max().item()
+print("equal:", difference == 0, "| smaller than 0.001:", difference < 0.001)
+print("entries in the state_dict:", len(scripted.state_dict()), "before,", end=" ")
+print(len(frozen.state_dict()), "after")
+
+# %% [markdown]
+# Nearly. The merged numbers round differently; and there are no weights left to read or to train. Freeze a copy for
+# delivery, and keep the other.
+#
+# > **Help: I get `Freezing is currently only implemented for modules in eval mode`.**
+
+# %%
+try:
+    torch.jit.freeze(scripted_small.train())
+except RuntimeError as error:
+    print("RuntimeError:", error)
+
+# %% [markdown]
+# ## Archive or checkpoint?
+#
+# Both are zip files, both are called `.pt`, and each loader refuses what belongs to the other. Here is what they say:
+
+# %%
+torch.save(model.state_dict(), folder / "weights.pt")
+
+
+def first_sentence(load, path):
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            load(path)
+        return "loaded"
+    except Exception as error:
+        told = [str(w.message) for w in caught if w.category is UserWarning]
+        lines = told + [f"{type(error).__name__}: {error}"]
+        return "\n  ".join(line.split(". ")[0] for line in lines)
+
+
+print("torch.load, given an archive:\n ", first_sentence(torch.load, folder / "scripted.pt"))
+print("torch.jit.load, given weights:\n ", first_sentence(torch.jit.load, folder / "weights.pt"))
+
+# %% [markdown]
+# > **Help: I get `PytorchStreamReader failed locating file constants.pkl: file not found`.** The message goes on about a
+# > corrupted file. The file is healthy, and it is no TorchScript archive: use `torch.load`.
+#
+# > **Help: I get ``Cannot use ``weights_only=True`` with TorchScript archives``.** Use `torch.jit.load`.
+#
+# Look before you load. The name `constants.pkl` tells:
+
+# %%
+def kind(path):
+    if not zipfile.is_zipfile(path):
+        return "no zip file: not of torch, older than torch 1.6, or cut off"
+    with zipfile.ZipFile(path) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.namelist()}
+    if "constants.pkl" in names:
+        return "TorchScript: torch.jit.load"
+    return "of torch.save: torch.load" if "data.pkl" in names else "something else"
+
+
+for name in ("scripted.pt", "weights.pt", "pickled.pt"):
+    print(name, "is", kind(folder / name))
+
+# %% [markdown]
+# If you still have the class, take the weights out of the archive, and leave TorchScript behind:
+
+# %%
+weights = torch.jit.load(folder / "scripted.pt", map_location="cpu").state_dict()
+revived = shufflenet_v2_x0_5(num_classes=10).eval()
+print(revived.load_state_dict(weights))
+with torch.no_grad():
+    print("same logits:", torch.equal(revived(images), logits))
+
+# %% [markdown]
+# Parts of an archive are reached by their names, as in any model. So the net inside our reader:
+
+# %%
+print(torch.equal(scripted_reader.net.state_dict()["fc.weight"], model.fc.weight))
+
+# %% [markdown]
+# ## An archive is a program
+#
+# `torch.load` has `weights_only`. `torch.jit.load` has nothing like it. The small language cannot import or open files.
+# But it knows `torch.save`, which overwrites any file that you may write. *Predict:* when does this one do it?
+
+# %%
+class Trap(nn.Module):
+    def forward(self, images):
+        return images
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.training
+
+    @torch.jit.export
+    def __setstate__(self, training: bool):
+        self.training = training
+        torch.save([torch.zeros(1)], "thesis.txt")
+
+
+torch.jit.script(Trap()).save(folder / "trap.pt")
+
+# %%
+fresh.run(
+    """
+import torch
+from pathlib import Path
+thesis = Path("thesis.txt")
+thesis.write_text("three years of work")
+torch.jit.load("trap.pt")
+print("still there:", thesis.read_bytes() == b"three years of work")
+""",
+    folder,
+)
+
+# %% [markdown]
+# On loading: `__setstate__` is called to put the state back, before you have called anything. So an archive of a stranger
+# is as dangerous as a pickle. One thing is better: its code can be read before.
+
+# %%
+def lines_with(path, word):
+    with zipfile.ZipFile(path) as archive:
+        code = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
+    return [line.strip() for text in code for line in text.splitlines() if word in line]
+
+
+print(lines_with(folder / "trap.pt", "save("))
+print(lines_with(folder / "scripted.pt", "save("))
+
+# %% [markdown]
+# This finds our trap. Whether it finds every trap, nobody has proved.
+
+# %% [markdown]
+# ## A file of strangers
+#
+# The package `silero-vad` is in this course's environment. It detects speech, and ships its model as a TorchScript
+# archive. We never import the package: the file is enough. First look, then load.
+
+# %%
+from importlib.util import find_spec
+
+package = Path(find_spec("silero_vad").submodule_search_locations[0])
+stranger = package / "data" / "silero_vad.jit"
+print(kind(stranger))
+print("lines that save:", lines_with(stranger, "save("))
+
+# %%
+detector = torch.jit.load(stranger, map_location="cpu")
+print(detector.original_name, "with", [name for name, _ in detector.named_children()])
+print(detector.forward.schema)
+
+# %% [markdown]
+# `forward` wants a tensor `x` and a whole number `sr`. What are they? The code of a model answers, for a reader:
+
+# %%
+print(lines_with(stranger, "Provided number")[0])
+
+# %% [markdown]
+# So `sr` is the sample rate, and `x` a piece of 512 samples at 16,000 per second. The same sentence comes as an error if
+# one does otherwise:
+
+# %%
+try:
+    detector(torch.zeros(1, 600), 16000)
+except Exception as error:
+    print(str(error).strip().splitlines()[-1])
+
+# %% [markdown]
+# Three sounds of a second each: silence, noise, and a voice that we compute. An *ee* is a tone with many overtones, the
+# loudest near 300, 2300 and 3000 Hertz, here with a melody and four syllables.
+
+# %%
+rate, pi = 16000, torch.pi
+time = torch.arange(rate) / rate
+tone = 150 * (1 + 0.1 * torch.sin(2 * pi * 0.7 * time))
+phase = 2 * pi * torch.cumsum(tone, 0) / rate
+overtones = torch.arange(1, 30)[:, None]
+loudness = sum(1 / (1 + ((150 * overtones - peak) / 100) ** 2) for peak in (300, 2300, 3000))
+voice = (loudness * torch.sin(overtones * phase)).sum(0) * torch.sin(4 * pi * time) ** 2
+seed_everything(0)
+sounds = {
+    "silence": torch.zeros(rate),
+    "noise": 0.1 * torch.randn(rate),
+    "ee": 0.5 * voice / voice.abs().max(),
+}
+
+# %%
+def speech(sound):
+    """The highest probability of speech among the pieces of a sound."""
+    detector.reset_states()  # it remembers the pieces before
+    pieces = sound[: 512 * 31].reshape(31, 1, 512)
+    return max(detector(piece, 16000).item() for piece in pieces)
+
+
+for name, sound in sounds.items():
+    probability = speech(sound)
+    print(f"{name}: speech: {probability > 0.5}, probability ≈ {probability:.2f}")
+
+# %% [markdown]
+# A model of somebody else, without a line of their Python.
+
+# %% [markdown]
+# ## The same answers without Python
+#
+# Back to our C++ program. *Predict:* are its numbers those of Python, to the last bit?
+
+# %%
+def run_infer(archive):
+    program = folder.absolute() / "infer"
+    arguments = [program, archive, "images.bin", "logits.bin"]
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True).stdout
+
+
+if compiling:
+    print(compiling.communicate()[1] or "compiled without a message")
+
+# %%
+if compiling:
+    print("C++:   ", run_infer("scripted.pt").strip())
+    print("Python:", *logits.argmax(dim=1).tolist())
+    from_cpp = torch.from_file(str(folder / "logits.bin"), size=logits.numel())
+    print("same logits:", torch.equal(from_cpp.view_as(logits), logits))
+
+# %% [markdown]
+# They are: it is the same library, with one thread in both. Is there really no Python in it? And what does it say to a
+# file of weights?
+
+# %%
+if compiling:
+    ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True).stdout
+    print("linked with libpython:", "libpython" in ldd)
+    print(run_infer("weights.pt").split(". ")[0])
+
+# %% [markdown]
+# ## The way out
+#
+# `torch.export` is what torch recommends in place of TorchScript. The same model, with any number of images:
+
+# %%
+batch = torch.export.Dim("batch")
+shapes = {"images": {0: batch}}
+program = torch.export.export(WhereReader(model).eval(), (images,), dynamic_shapes=shapes)
+torch.export.save(program, folder / "reader.pt2")
+exported = torch.export.load(folder / "reader.pt2").module()
+
+# %%
+print("more than 85 % of dark paper right:", reads_dark_paper(exported))
+print("more than 85 % of bright paper right:", accuracy(exported, loader(test)) > 0.85)
+
+# %% [markdown]
+# It traces too, but it does not drop a branch: it refuses.
+
+# %%
+import contextlib, io, logging
+
+logging.disable(logging.WARNING)  # it prints pages of advice, to two places
+with contextlib.redirect_stderr(io.StringIO()):
+    try:
+        torch.export.export(reader, (images,))
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).split('(')[0]}…")
+logging.disable(logging.NOTSET)
+
+# %% [markdown]
+# What people used TorchScript for, and where to go:
+#
+# | TorchScript was for | now |
+# |:--|:--|
+# | a model without its class, in Python | `torch.export.save`, `torch.export.load` |
+# | a model in a C++ program | a package compiled from what `torch.export` gives (lesson 9) |
+# | a model in another runtime | ONNX (lesson 9) |
+# | a faster model, in Python | `torch.compile` |
+
+# %% [markdown]
+# ## Recap
+#
+# A TorchScript archive holds the translated code of a model and its weights, and `torch.jit.load` runs it without the
+# class, even without Python. Scripting keeps branches, loops and the mode; tracing keeps what one example did. It is
+# deprecated: read old archives, take the weights out, and export new models with `torch.export`.
+#
+# <details>
+# <summary>A model traced with 5 images gets 12. Which answers may it give?</summary>
+#
+# Twelve, if nothing in its Python depended on the number 5. If a loop did, five, without a warning.
+# </details>
+#
+# <details>
+# <summary>You call <code>eval()</code> on a traced model, and its answers still change from call to call. Why?</summary>
+#
+# It was traced in train mode. Dropout is in the trace for good, and there is no <code>if</code> left that
+# <code>eval()</code> could change.
+# </details>
+#
+# <details>
+# <summary><code>torch.jit.load</code> says that your file may be corrupted. What else can it be?</summary>
+#
+# A healthy checkpoint. Look whether the zip has a `constants.pkl`.
+# </details>
+#
+# Now you: [the exercises](04_torchscript_exercises.ipynb).
