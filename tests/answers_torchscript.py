@@ -88,12 +88,35 @@ ANSWERS = [
     delivers(),
     delivers(
         deliver="""
+from copy import deepcopy
+def deliver(model, labels, path):
+    frozen = torch.jit.freeze(torch.jit.script(deepcopy(model).eval()))
+    torch.jit.save(frozen, path, _extra_files={"labels.txt": "\\n".join(labels).encode()})
+"""
+    ),
+    delivers(
+        "the model inverts these, and the archive does not",
+        """
+def deliver(model, labels, path):
+    modes = {m: m.training for m in model.modules()}
+    traced = torch.jit.trace(model.eval(), -torch.rand(2, 3, 32, 32))
+    traced.save(path, _extra_files={"labels.txt": "\\n".join(labels)})
+    for m, mode in modes.items():
+        m.training = mode
+""",
+    ),
+    delivers(
+        "parts of the model are no longer",
+        """
 def deliver(model, labels, path):
     mode = model.training
-    traced = torch.jit.trace(model.eval(), torch.zeros(1, 3, 32, 32))
-    torch.jit.save(traced, path, _extra_files={"labels.txt": "\\n".join(labels).encode()})
+    scripted = torch.jit.script(model.eval())
+    scripted.save(path, _extra_files={"labels.txt": "\\n".join(labels)})
     model.train(mode)
-"""
+""",
+    ),
+    Answer(
+        "delivers", "deliver = None" + READ, "`deliver` is a NoneType, and a function is wanted"
     ),
     delivers("was in train mode, and is no longer", DELIVER.replace("(model)", "(model.eval())")),
     delivers(
@@ -165,12 +188,12 @@ def scale(images):
     scaled(
         "is_large = images.mean(dim=(1, 2, 3), keepdim=True) > 1\n"
         "return self.net(torch.where(is_large, images / 127.5 - 1, images))",
-        "given an image with a single value above 1: the answers are wrong",
+        "given an image with a single value of 1.5: the answers are wrong",
     ),
     scaled(
         "rows = [i / 127.5 - 1 if i.max() > 1 else i for i in images]\n"
         "return self.net(torch.stack(rows))",
-        "given 4 images from -1 to 1: an error is raised",
+        "given 4 images from -1 to 1: RuntimeError: Expected 3 elements in a list",
     ),
     scaled(
         "return self.net(scale(images))",
@@ -187,11 +210,11 @@ def scale(images):
         "return self.net(images / 127.5 - 1)", "given 4 images from -1 to 1: the answers are wrong"
     ),
     scaled("return images", "answers"),
-    scaled("self.net(images)", "it cannot be traced: RuntimeError: The traced function didn't"),
+    scaled("self.net(images)", "forward returns a NoneType"),
     Answer("keeps_the_branch", "Scaled = nn.Linear(2, 2)", "the class is wanted"),
     # 4.3
     results(),
-    results("line b returns something else: what does `float`", b="same"),
+    results("line b returns something else: what does `len`", b="same"),
     results("line c returns something else: which of the two", c="same"),
     results("line d returns something else", d="fewer"),
     results("line e returns something else: how many rounds", e="same"),
@@ -214,14 +237,16 @@ def scale(images):
         "    return total"
     ),
     committee(
-        "def forward(self, images, weights: list[float], **options):\n" + SUM + "    return total",
+        "def forward(self, images, weights: list[float], **options):\n"
+        + SUM
+        + "    return total.softmax(1) if options.get('softmax') else total",
         "NotSupportedError: Compiled functions can't take variable number",
     ),
     committee(
         "def forward(self, images, weights, softmax: bool = False):\n"
         + SUM
         + "    return total.softmax(1) if softmax else total",
-        "scripted, called without the option, it raises RuntimeError: forward() Expected a value of type 'Tensor",
+        "called without the option, it raises RuntimeError: forward() Expected a value of type 'Tensor",
     ),
     committee(
         "def forward(self, images, weights: list[float], softmax=False):\n"
@@ -251,7 +276,7 @@ def scale(images):
     ),
     committee(
         "def forward(self, images, weights: list[float]):\n" + SUM + "    return total",
-        "called with softmax=False, it raises RuntimeError: forward() expected at most 3",
+        "called with softmax=False, it raises TypeError: Committee.forward() got an unexpected",
     ),
     committee(
         "def forward(self, images, weights: list[float], softmax: bool = False):\n" + SUM,
@@ -297,7 +322,10 @@ if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, foun
     raise ValueError("no state_dict")
 return found"""
     ),
-    weights_of("return torch.load(path)", "at the line `return torch.load(path)`"),
+    weights_of(
+        "return torch.load(path)",
+        "for an archive, your code raised RuntimeError: Cannot use ``weights_only=True``",
+    ),
     weights_of("return torch.jit.load(path).state_dict()", "your code raised RuntimeError"),
     weights_of(
         IS_SCRIPT + "return torch.jit.load(path) if script else torch.load(path)",
@@ -305,7 +333,7 @@ return found"""
     ),
     weights_of(
         IS_SCRIPT + "return torch.jit.load(path).state_dict() if script else torch.load(path)",
-        "for a frozen archive, an OrderedDict came back, and no ValueError",
+        "for a pickled model, UnpicklingError was raised",
     ),
     weights_of(
         "if Path(path).suffix == '.jit':\n    return torch.jit.load(path).state_dict()\n"
@@ -336,7 +364,7 @@ found = torch.jit.load(path).state_dict() if script else torch.load(path)
 if not found:
     raise ValueError(path)
 return found""",
-        "for a pickled model, UnpicklingError was raised, and no ValueError",
+        "for a pickled model, UnpicklingError was raised, and a ValueError is wanted",
     ),
     weights_of(
         IS_SCRIPT
@@ -348,7 +376,7 @@ except Exception as error:
 if not found:
     raise ValueError(path)
 return found""",
-        "for a checkpoint whose state_dict is one of several entries, a dict came back",
+        "for a checkpoint with the state_dict in it, a dict was returned",
     ),
     weights_of(
         IS_SCRIPT
@@ -357,9 +385,75 @@ try:
     found = torch.jit.load(path).state_dict() if script else torch.load(path)
 except Exception as error:
     raise ValueError(path) from error
-if not found or not isinstance(found, dict):
+if not isinstance(found, dict) or not all(map(torch.is_tensor, found.values())):
     return None
 return found""",
-        "for a frozen archive, a NoneType came back",
+        "for a checkpoint with the state_dict in it, a NoneType was returned",
     ),
+    weights_of(
+        IS_SCRIPT
+        + """\
+try:
+    found = torch.jit.load(path).state_dict() if script else torch.load(path)
+    assert any(map(torch.is_tensor, found.values()))
+except Exception as error:
+    raise ValueError(path) from error
+return found""",
+        "for a dictionary of tensors and a number, a dict was returned",
+    ),
+    weights_of(
+        IS_SCRIPT
+        + """\
+try:
+    found = torch.jit.load(path).state_dict() if script else torch.load(path)
+    assert all(map(torch.is_tensor, found.values()))
+except Exception as error:
+    raise ValueError(path) from error
+return found""",
+        "for an empty dictionary, a dict was returned",
+    ),
+    weights_of(
+        IS_SCRIPT
+        + """\
+try:
+    found = torch.jit.load(path).state_dict() if script else torch.load(path)
+    found = found.get("state_dict", found)
+    assert found and all(map(torch.is_tensor, found.values()))
+except Exception as error:
+    raise ValueError(path) from error
+return found""",
+        "for a checkpoint with the state_dict in it, an OrderedDict was returned",
+    ),
+    Answer("finds_weights", "weights_of = 'weights'", "`weights_of` is a str"),
+    scaled(
+        "large = images.amax(dim=(1, 2, 3), keepdim=True) >= 1\n"
+        "return self.net(torch.where(large, images / 127.5 - 1, images))",
+        "given 4 images from -1 to 1: the answers are wrong",
+    ),
+    scaled(
+        "large = images.amax(dim=(1, 2, 3)) > 1\n"
+        "images[large] = images[large] / 127.5 - 1\n"
+        "return self.net(images)",
+        "the images that were passed in have been changed",
+    ),
+    scaled(
+        "large = images.amax(dim=(1, 2, 3)) > 1\n"
+        "return self.net(torch.where(large, images / 127.5 - 1, images))",
+        "it cannot be called: RuntimeError: The size of tensor a (3) must match",
+    ),
+    committee(
+        "def forward(self, images, weights: list[float], softmax: bool = False):\n"
+        "    total = torch.zeros(1)\n"
+        "    for i, net in enumerate(self.nets):\n"
+        "        total += weights[i] * net(images)\n"
+        "    return total.softmax(1) if softmax else total",
+        "as plain Python, with 2 nets, called without the option, it raises RuntimeError: output with",
+    ),
+    committee(
+        "def forward(self, images, weights: list[float], softmax: bool = False):\n"
+        "    total = sum([weights[i] * net(images) for i, net in enumerate(self.nets)])\n"
+        "    return total.softmax(1) if softmax else total",
+        "at `total = sum([weights[i]",
+    ),
+    results("a is 'Same': each result is one of", a="Same"),
 ]

@@ -4,7 +4,8 @@
 # **You will** turn a trained model into a file that needs none of your classes; see what tracing and scripting each
 # lose; load such a file where torchvision cannot be imported, and in a C++ program; and read one that strangers wrote.
 #
-# **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb), and the beginning of [lesson 2](02_whole_model.ipynb), about pickled models.
+# **About 40 minutes.**
 
 # %%
 import shutil, subprocess, warnings, zipfile
@@ -31,7 +32,7 @@ folder.mkdir(exist_ok=True)
 
 # %%
 def script_and_load(model, path):
-    torch.jit.script(model.eval()).save(path)  # the model's code and its weights
+    torch.jit.script(model).eval().save(path)  # the model's code and its weights
     return torch.jit.load(path, map_location="cpu")  # not torch.load
 
 
@@ -41,7 +42,7 @@ with warnings.catch_warnings(record=True) as caught:
     loaded = script_and_load(model, folder / "quick.pt")
 
 # %% [markdown]
-# Each of these calls warns. These are the two texts:
+# Both calls warn. These are the two texts:
 
 # %%
 for message in dict.fromkeys(str(warning.message) for warning in caught):
@@ -49,8 +50,8 @@ for message in dict.fromkeys(str(warning.message) for warning in caught):
         print(f"FutureWarning: {message}")
 
 # %% [markdown]
-# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. The warning comes once for
-# > each submodule. Keep what runs, plan the move, and silence the warning on purpose, as the next cell does. (On Python 3.14
+# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. The warning can come many times
+# > from one call, which scripts the parts of the model too. Keep what runs, plan the move, and silence the warning on purpose, as the next cell does. (On Python 3.14
 # > and newer, torch says "not supported" in its place: read in its source, not run here.)
 
 # %%
@@ -85,8 +86,8 @@ scripted = torch.jit.script(model)
 scripted.save(folder / "scripted.pt")
 
 # %% [markdown]
-# For comparison: the same model pickled (lesson 2). Then a process in which torchvision cannot be imported. *Predict* what
-# each of the two files does there.
+# For comparison: the same model pickled (lesson 2). Then a process in which torchvision cannot be imported, as if it were
+# not installed. *Predict* what each of the two files does there.
 
 # %%
 torch.save(model, folder / "pickled.pt")
@@ -113,7 +114,8 @@ with torch.no_grad():
 )
 
 # %% [markdown]
-# The pickle names classes of torchvision; the archive does not need them. It is a zip file like any other `.pt`, with
+# The pickle names classes of torchvision; the archive does not need them. (Where torchvision is really missing, the message is
+# `No module named 'torchvision'`.) The archive is a zip file like any other `.pt`, with
 # one folder more:
 
 # %%
@@ -131,8 +133,9 @@ print(torch.jit.script(SmallCNN()).code)
 # %% [markdown]
 # ## A program without Python
 #
-# If a file brings its code, who needs Python? Its torch is a layer over a C++ library, libtorch, which `pip` has installed
-# too. This C++ program loads an archive and classifies the images in a file.
+# If a file brings its code, who needs Python? The torch that you import is a layer over a C++ library, libtorch, which `pip`
+# has installed too. This C++ program does what our Python did: it loads an archive, reads images from a file, and prints the
+# digit with the largest logit for each. (Read over the details if C++ is new to you.)
 
 # %%
 (folder / "infer.cpp").write_text(r"""
@@ -237,6 +240,10 @@ with torch.no_grad():
     answers = traced_reader(dark).argmax(dim=1)
 show.digit_images(dark, labels, answers)
 
+# %% [markdown]
+# Above each scan stands the answer; behind a cross, the right one. On the whole test set, with the plain model and a
+# scripted one beside it:
+
 # %%
 def reads_dark_paper(model):
     dark_test = [(-images, labels) for images, labels in loader(test)]
@@ -259,7 +266,7 @@ print(scripted_reader.code)
 # > values of a tensor. The decision of the example is now in the file, for every input. Script the model, or compute both
 # > sides and choose with `torch.where`.
 #
-# `torch.where` decides for each image on its own, which `if` did not: a batch can be mixed.
+# `torch.where` decides for each image on its own, which the `if` did not: a batch can be mixed.
 
 # %%
 class WhereReader(Reader):
@@ -270,6 +277,9 @@ class WhereReader(Reader):
 
 traced_reader = torch.jit.trace(WhereReader(model).eval(), images)
 print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
+mixed = torch.cat([images[:6], -images[6:]])
+with torch.no_grad():
+    print("mixed:", torch.allclose(traced_reader(mixed), logits, atol=1e-4))
 
 # %% [markdown]
 # Or keep the `if`, in a function that is scripted. A trace records a call of it, with both sides:
@@ -294,29 +304,35 @@ print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
 # ### A number that leaves the tensor
 #
 # An operation on tensors is recorded. What `float(…)`, `.item()` or `len(…)` takes out of a tensor is a plain number, and
-# the trace keeps the number of the example. (torch warns of these too.)
+# the trace keeps the number of the example. *Predict* which of these four are right, when they are traced with twelve
+# images and then get six others.
 
 # %%
-class Centred(nn.Module):
-    def forward(self, images):
-        return images - images.mean()
-
-
-class CentredByNumber(nn.Module):
-    def forward(self, images):
-        return images - float(images.mean())
+lines = {
+    "x - x.mean()": lambda x: x - x.mean(),
+    "x - float(x.mean())": lambda x: x - float(x.mean()),
+    "x.reshape(x.shape[0], -1)": lambda x: x.reshape(x.shape[0], -1),
+    "x.reshape(len(x), -1)": lambda x: x.reshape(len(x), -1),
+}
 
 # %%
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-for each in (Centred(), CentredByNumber()):
-    right = torch.equal(torch.jit.trace(each, images)(dark), each(dark))
-    print(f"{type(each).__name__}: traced, it is right for other images: {right}")
+for text, line in lines.items():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", torch.jit.TracerWarning)
+        traced_line = torch.jit.trace(line, images)
+    found, wanted = traced_line(dark[:6]), line(dark[:6])
+    right = found.shape == wanted.shape and torch.equal(found, wanted)
+    warned = any(w.category is torch.jit.TracerWarning for w in caught)
+    print(f"right: {right}, warned: {warned}: {text}")
+
+# %% [markdown]
+# `x.shape[0]` stays a size of the tensor while it is handed to tensor operations. `len(…)` makes a plain number of it.
 
 # %% [markdown]
 # ### Without a warning
 #
-# A loop over the batch, by its size. *Predict* the shape that the traced model returns for 12 images, after an example
-# of 5.
+# A loop over the batch: `range` needs a plain number too, and here torch does not warn. *Predict* the shape that the traced
+# model returns for 12 images, after an example of 5.
 
 # %%
 class OneByOne(nn.Module):
@@ -351,7 +367,7 @@ with warnings.catch_warnings(record=True) as caught:
         torch.jit.trace(one_by_one, images[:5], check_inputs=[(images,)])
     except Exception as error:
         print(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-print(str(caught[-1].message).splitlines()[1])
+print(str(caught[-1].message).splitlines()[1])  # from the warning beside it
 
 # %% [markdown]
 # ### Traced in train mode
@@ -360,6 +376,7 @@ print(str(caught[-1].message).splitlines()[1])
 # `eval()` still help?
 
 # %%
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 small = SmallCNN().train()
 traced_small = torch.jit.trace(small, images)
 scripted_small = torch.jit.script(small)
@@ -367,23 +384,35 @@ scripted_small = torch.jit.script(small)
 # %%
 for name, module in (("traced", traced_small), ("scripted", scripted_small)):
     module.eval()
-    print(f"{name}: twice the same answer:", torch.equal(module(images), module(images)))
+    first, second = module(images), module(images)
+    print(f"{name}: twice the same answer:", torch.equal(first, second))
 
 # %% [markdown]
-# No: the traced model drops activations for good, and goes on to change its running statistics with each call. Scripting
-# keeps the `if`, and the mode travels in the file. **Call `eval()` before you trace.**
+# No: the traced model drops activations for good, and each call goes on to change its running statistics. **Call `eval()`
+# before you trace.**
 
 # %%
 before = traced_small.state_dict()["features.1.running_mean"].clone()
 with torch.no_grad():
     traced_small(images)
-print(torch.equal(before, traced_small.state_dict()["features.1.running_mean"]))
+after = traced_small.state_dict()["features.1.running_mean"]
+print("statistics unchanged:", torch.equal(before, after))
+
+# %% [markdown]
+# Scripting keeps the `if`. A scripted model has a mode of its own, which does not touch the model it came from, and which
+# travels in the file:
+
+# %%
+scripted_small.save(folder / "small.pt")
+from_file = torch.jit.load(folder / "small.pt")
+print("training:", small.training, "| scripted:", scripted_small.training, end=" ")
+print("| from the file:", from_file.training)
 
 # %% [markdown]
 # ### What script cannot read
 #
-# Scripting fails loudly, and early, on Python that the small language does not have. Two that are common, and one that
-# looks different: an argument without a type counts as a tensor.
+# Scripting refuses Python that the small language does not have. Two that are common, and one that fails only when it is
+# called: an argument without a type counts as a tensor.
 
 # %%
 class WithKeywords(nn.Module):
@@ -418,13 +447,22 @@ print(why_not(WithKeywords()))
 print(why_not(WithTry()))
 print(why_not(WithList(), images, [1.0, 0.5]))
 
+# %% [markdown]
+# Types, plain defaults and plain loops it can read; a loop over a `nn.ModuleList` too, also with `enumerate`:
+
 # %%
-class WithTypedList(nn.Module):
-    def forward(self, images, scales: list[float]):
-        return [images * scale for scale in scales]
+class Steps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.ModuleList([nn.ReLU(), nn.Tanh()])
+
+    def forward(self, images, scales: list[float], flip: bool = False):
+        for i, step in enumerate(self.steps):
+            images = step(images * scales[i])
+        return -images if flip else images
 
 
-print(why_not(WithTypedList(), images, [1.0, 0.5]))
+print(why_not(Steps(), images, [1.0, 0.5]))
 
 # %% [markdown]
 # ## Labels in the same file
@@ -433,7 +471,8 @@ print(why_not(WithTypedList(), images, [1.0, 0.5]))
 # before.
 
 # %%
-scripted.save(folder / "labelled.pt", _extra_files={"labels.txt": "0 1 2 3 4 5 6 7 8 9"})
+labels_text = "0 1 2 3 4 5 6 7 8 9"
+scripted.save(folder / "labelled.pt", _extra_files={"labels.txt": labels_text})
 extra = {"labels.txt": "", "author.txt": ""}
 torch.jit.load(folder / "labelled.pt", _extra_files=extra)
 print(extra)
@@ -445,20 +484,24 @@ print(extra)
 # %% [markdown]
 # ## Frozen
 #
-# `torch.jit.freeze` makes weights into constants, and merges each batch norm into the convolution before it. *Predict:*
-# are the answers still equal, to the last bit?
+# `torch.jit.freeze` makes constants of the weights, and merges each batch norm into the convolution before it. *Predict:*
+# are the answers still exactly equal?
 
 # %%
 frozen = torch.jit.freeze(scripted)
 with torch.no_grad():
     difference = (frozen(images) - logits).abs().max().item()
 print("equal:", difference == 0, "| smaller than 0.001:", difference < 0.001)
-print("entries in the state_dict:", len(scripted.state_dict()), "before,", end=" ")
-print(len(frozen.state_dict()), "after")
+
+# %%
+for name, module in (("scripted", scripted), ("frozen", frozen)):
+    norms = str(module.inlined_graph).count("aten::batch_norm")
+    print(f"{name}: {norms} calls of batch norm,", end=" ")
+    print(f"{len(module.state_dict())} entries in the state_dict")
 
 # %% [markdown]
-# Nearly. The merged numbers round differently; and there are no weights left to read or to train. Freeze a copy for
-# delivery, and keep the other.
+# Nearly: merged numbers round differently. And the state_dict is empty, so there is nothing to train or to load elsewhere.
+# Freeze a copy for delivery, and keep the other.
 #
 # > **Help: I get `Freezing is currently only implemented for modules in eval mode`.**
 
@@ -489,8 +532,10 @@ def first_sentence(load, path):
         return "\n  ".join(line.split(". ")[0] for line in lines)
 
 
-print("torch.load, given an archive:\n ", first_sentence(torch.load, folder / "scripted.pt"))
-print("torch.jit.load, given weights:\n ", first_sentence(torch.jit.load, folder / "weights.pt"))
+print("torch.load, given an archive:")
+print(" ", first_sentence(torch.load, folder / "scripted.pt"))
+print("torch.jit.load, given weights:")
+print(" ", first_sentence(torch.jit.load, folder / "weights.pt"))
 
 # %% [markdown]
 # > **Help: I get `PytorchStreamReader failed locating file constants.pkl: file not found`.** The message goes on about a
@@ -503,12 +548,12 @@ print("torch.jit.load, given weights:\n ", first_sentence(torch.jit.load, folder
 # %%
 def kind(path):
     if not zipfile.is_zipfile(path):
-        return "no zip file: not of torch, older than torch 1.6, or cut off"
+        return "no zip file: cut off, from before torch 1.6, or not from torch"
     with zipfile.ZipFile(path) as archive:
         names = {name.split("/", 1)[-1] for name in archive.namelist()}
     if "constants.pkl" in names:
-        return "TorchScript: torch.jit.load"
-    return "of torch.save: torch.load" if "data.pkl" in names else "something else"
+        return "a TorchScript archive, for torch.jit.load"
+    return "for torch.load" if "data.pkl" in names else "a zip file of another kind"
 
 
 for name in ("scripted.pt", "weights.pt", "pickled.pt"):
@@ -533,8 +578,11 @@ print(torch.equal(scripted_reader.net.state_dict()["fc.weight"], model.fc.weight
 # %% [markdown]
 # ## An archive is a program
 #
-# `torch.load` has `weights_only`. `torch.jit.load` has nothing like it. The small language cannot import or open files.
-# But it knows `torch.save`, which overwrites any file that you may write. *Predict:* when does this one do it?
+# `torch.load` has `weights_only`. `torch.jit.load` has nothing like it. The small language cannot import modules or open
+# files. But it knows `torch.save`, which overwrites any file that you may write.
+#
+# A module may say how it is stored and put back, with `__getstate__` and `__setstate__`; `torch.jit.export` translates them
+# into the archive. *Predict:* when does this one write, on loading, or when the model is called?
 
 # %%
 class Trap(nn.Module):
@@ -567,13 +615,14 @@ print("still there:", thesis.read_bytes() == b"three years of work")
 )
 
 # %% [markdown]
-# On loading: `__setstate__` is called to put the state back, before you have called anything. So an archive of a stranger
-# is as dangerous as a pickle. One thing is better: its code can be read before.
+# On loading, before you have called anything. So treat the archive of a stranger as you would treat a pickle. One thing is
+# better: its code is text, and can be read before.
 
 # %%
 def lines_with(path, word):
     with zipfile.ZipFile(path) as archive:
-        code = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
+        names = [name for name in archive.namelist() if name.endswith(".py")]
+        code = [archive.read(name).decode() for name in names]
     return [line.strip() for text in code for line in text.splitlines() if word in line]
 
 
@@ -603,7 +652,8 @@ print(detector.original_name, "with", [name for name, _ in detector.named_childr
 print(detector.forward.schema)
 
 # %% [markdown]
-# `forward` wants a tensor `x` and a whole number `sr`. What are they? The code of a model answers, for a reader:
+# `forward` wants a tensor `x` and a whole number `sr`. What are they? Somebody who reads `detector.code` from its beginning
+# comes to this line:
 
 # %%
 print(lines_with(stranger, "Provided number")[0])
@@ -619,8 +669,9 @@ except Exception as error:
     print(str(error).strip().splitlines()[-1])
 
 # %% [markdown]
-# Three sounds of a second each: silence, noise, and a voice that we compute. An *ee* is a tone with many overtones, the
-# loudest near 300, 2300 and 3000 Hertz, here with a melody and four syllables.
+# Three sounds of a second each: silence, noise, and a voice that we compute, because the course has no recording. An *ee* is
+# a tone with many overtones, the loudest near 300, 2300 and 3000 Hertz, here with a melody and four syllables. (Only the
+# result matters here: `sounds`.)
 
 # %%
 rate, pi = 16000, torch.pi
@@ -628,7 +679,8 @@ time = torch.arange(rate) / rate
 tone = 150 * (1 + 0.1 * torch.sin(2 * pi * 0.7 * time))
 phase = 2 * pi * torch.cumsum(tone, 0) / rate
 overtones = torch.arange(1, 30)[:, None]
-loudness = sum(1 / (1 + ((150 * overtones - peak) / 100) ** 2) for peak in (300, 2300, 3000))
+peaks = 300, 2300, 3000
+loudness = sum(1 / (1 + ((150 * overtones - peak) / 100) ** 2) for peak in peaks)
 voice = (loudness * torch.sin(overtones * phase)).sum(0) * torch.sin(4 * pi * time) ** 2
 seed_everything(0)
 sounds = {
@@ -655,7 +707,7 @@ for name, sound in sounds.items():
 # %% [markdown]
 # ## The same answers without Python
 #
-# Back to our C++ program. *Predict:* are its numbers those of Python, to the last bit?
+# Back to our C++ program. *Predict:* are its logits exactly those of Python, or nearly?
 
 # %%
 def run_infer(archive):
@@ -675,13 +727,13 @@ if compiling:
     print("same logits:", torch.equal(from_cpp.view_as(logits), logits))
 
 # %% [markdown]
-# They are: it is the same library, with one thread in both. Is there really no Python in it? And what does it say to a
-# file of weights?
+# Exactly: it is the same library, and uses one thread in both (`utils.training` sets that for our notebooks, and the program
+# for itself). Is there really no Python in it? And what does the program say when it is given a file of weights?
 
 # %%
 if compiling:
-    ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True).stdout
-    print("linked with libpython:", "libpython" in ldd)
+    ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True)
+    print("linked with libpython:", "libpython" in ldd.stdout)
     print(run_infer("weights.pt").split(". ")[0])
 
 # %% [markdown]
@@ -692,7 +744,8 @@ if compiling:
 # %%
 batch = torch.export.Dim("batch")
 shapes = {"images": {0: batch}}
-program = torch.export.export(WhereReader(model).eval(), (images,), dynamic_shapes=shapes)
+reader = WhereReader(model).eval()
+program = torch.export.export(reader, (images,), dynamic_shapes=shapes)
 torch.export.save(program, folder / "reader.pt2")
 exported = torch.export.load(folder / "reader.pt2").module()
 
@@ -709,7 +762,7 @@ import contextlib, io, logging
 logging.disable(logging.WARNING)  # it prints pages of advice, to two places
 with contextlib.redirect_stderr(io.StringIO()):
     try:
-        torch.export.export(reader, (images,))
+        torch.export.export(Reader(model).eval(), (images,))
     except Exception as error:
         print(f"{type(error).__name__}: {str(error).split('(')[0]}…")
 logging.disable(logging.NOTSET)

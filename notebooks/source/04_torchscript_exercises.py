@@ -15,34 +15,33 @@ from utils.checks import todo, torchscript as check
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
 
 # %% [markdown]
-# ## 4.1 Deliver a model (5 minutes)
+# ## 4.1 Deliver a model (6 minutes)
 #
-# Write `deliver(model, labels, path)`: it writes a TorchScript archive that gives the answers of `model` in eval mode to
-# any number of images, whatever mode `model` is in. Afterwards `model` is in the mode it was in. The archive brings
-# the list of strings `labels` along, in an extra file named `labels.txt`, one label on each line.
+# Write `deliver(model, labels, path)`: it writes a TorchScript archive that gives the answers of `model` in eval mode, to any
+# number of images. The `model` may decide something by the values of its images. It may be in any mode, and each of its
+# parts is afterwards in the mode in which it was. The archive brings the list of strings `labels` along, in an extra
+# file named `labels.txt`, one label on each line.
 #
 # Write `read_labels(path)`: it returns the list of strings.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# `model.training` is `True` or `False`, and `model.train(mode)` takes such a value. `"\n".join(labels)` and
-# `text.splitlines()` belong together.
+# Whose mode does `eval()` change, when it is called on a scripted model? See *Traced in train mode* in the lesson.
 # </details>
 #
 # <details>
 # <summary>Hint</summary>
 #
-# The lesson's *Labels in the same file* shows in which form the text comes back.
+# `"\n".join(labels)` and `text.splitlines()` belong together. The lesson's *Labels in the same file* shows in which form the
+# text comes back.
 # </details>
 
 # %%
 def deliver(model, labels, path):
     # BEGIN SOLUTION
-    was_training = model.training
-    scripted = torch.jit.script(model.eval())
+    scripted = torch.jit.script(model).eval()
     scripted.save(path, _extra_files={"labels.txt": "\n".join(labels)})
-    model.train(was_training)
     # END SOLUTION
 
 
@@ -57,17 +56,19 @@ def read_labels(path):
 check.delivers(deliver, read_labels)
 
 # %% [markdown] tags=["solution"]
-# A scripted model shares its weights with the model it was made from, and not its mode: `scripted.eval()`, after scripting,
-# leaves `model` as it is, and is shorter. Tracing would do as well, since this model decides nothing, with `eval()` before.
+# `eval()` on the scripted model leaves `model` alone. `model.eval()` and `model.train()` around it would not do: parts that
+# were in eval mode on purpose, such as a frozen batch norm, would be switched to train mode. A frozen archive is accepted
+# as well; its answers differ in the last digits.
 
 # %% [markdown]
 # ## 4.2 Keep the branch (6 minutes)
 #
-# `Scaled` also accepts images with values from 0 to 255: it scales them. Somebody traced it with an ordinary batch, and
+# `Scaled` accepts images with values from 0 to 255 too: it scales them. Somebody traced it with an ordinary batch, and
 # since then images from 0 to 255 get wrong answers.
 #
 # Repair `forward`, so that the *traced* model decides for each image of a batch on its own: an image with any value
-# above 1 is scaled, every other is left as it is. Whatever the example was, and for any number of images.
+# above 1 is scaled, every other is left as it is. Whatever the example was, for any number of images, and without changing
+# the images that it is given.
 #
 # <details>
 # <summary>Hint</summary>
@@ -105,20 +106,22 @@ check.keeps_the_branch(Scaled)
 # Each of these lines is the body of a `forward(self, images)`. It is traced with four images, all their values above 0,
 # and the traced module is then called with six images, all their values below 0.
 #
-# - **a** `return images - images.mean()`
-# - **b** `return images - float(images.mean())`
+# - **a** `return images / images.abs().max()`
+# - **b** `return images * len(images)`
 # - **c** `return -images if images.mean() > 0 else images`
-# - **d** `return images.flatten(1)`
+# - **d** `return images[: images.shape[0] // 2]`
 # - **e** `return torch.cat([images[i : i + 1] for i in range(images.shape[0])])`
 # - **f** `return torch.where(images > 0, images, -images)`
 #
-# What does it return? `"same"`, what the Python code returns; `"other"`, other numbers for the six images; `"fewer"`,
-# less than six images. Write a dictionary such as `{"a": "fewer", "b": "same", …}` with all six.
+# What does it return? `"same"`, what the Python code returns for the six images; `"other"`, as many images with other
+# numbers; `"fewer"`, fewer images than the Python code returns. Write a dictionary such as `{"a": "fewer", "b": "same", …}`
+# with all six.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# Ask of each: does Python see a plain number or a decision, or are there operations on tensors only?
+# Ask of each: does Python see a plain number or a decision, or are there operations on tensors only? The lesson shows
+# which of `len(images)`, `images.shape[0]` and `range(…)` is which.
 # </details>
 
 # %%
@@ -130,11 +133,12 @@ results = dict(a="same", b="other", c="other", d="same", e="fewer", f="same")
 check.predicts_the_trace(results)
 
 # %% [markdown] tags=["solution"]
-# In **b** and **c** Python gets a number or a truth value out of the tensor, and in **e** the number of rounds: these are
-# constants in the trace. The others are operations on tensors.
+# In **b** Python gets a plain number out of the tensor, in **c** a truth value, and in **e** the number of rounds: these are
+# constants in the trace. The others are operations on tensors, **d** too: a size that is divided and used to cut a tensor
+# is recorded.
 
 # %% [markdown]
-# ## 4.4 Make it scriptable (5 minutes)
+# ## 4.4 Make it scriptable (7 minutes)
 #
 # `Committee` takes images, a list with one weight (a float) per net, and the option `softmax`. It returns the weighted sum
 # of what the nets answer, as probabilities if `softmax` is true. As plain Python it works. `torch.jit.script`
@@ -142,19 +146,19 @@ check.predicts_the_trace(results)
 #
 # Repair it, so that it can be scripted, and gives the same answers when it is called as before:
 # `committee(images, [0.75, 0.25])` and `committee(images, [0.75, 0.25], softmax=True)`. Without the option there is no
-# softmax.
+# softmax. Any number of nets, images and classes.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# An argument with a type and a default: `softmax: bool = False`.
+# Read what `torch.jit.script(Committee([nn.Flatten()]))` says first, mend that, and try again.
 # </details>
 #
 # <details>
 # <summary>Hint</summary>
 #
-# Read what `torch.jit.script` says first, mend that, and try again: `torch.jit.script(Committee([nn.Flatten()]))`. A loop
-# `for i, net in enumerate(self.nets)` can be scripted; `zip` with a list cannot.
+# The lesson's `Steps` has an argument of each kind, and a loop over nets and numbers side by side. `zip` of a `ModuleList`
+# and a list cannot be scripted.
 # </details>
 
 # %%
@@ -190,13 +194,16 @@ check.can_be_scripted(Committee)
 # is better Python too: `forward` now says what it accepts.
 
 # %% [markdown]
-# ## 4.5 The weights, whatever the file (6 minutes)
+# ## 4.5 The weights, whatever the file (7 minutes)
 #
-# A folder holds files of unknown kinds; the endings of their names say nothing. Write `weights_of(path)`: it returns the
-# state_dict in the file, on the CPU, both from a TorchScript archive and from a file with a state_dict that `torch.save`
-# wrote, in today's format or the one from before torch 1.6. In all other cases it raises a `ValueError`: the file holds
-# no weights (a frozen archive has none), something else than a state_dict, or is of another kind. No pickled classes are
-# to be loaded.
+# A folder holds files of unknown kinds; the endings of their names say nothing. Write `weights_of(path)`. It returns the
+# state_dict, on the CPU,
+#
+# - from a TorchScript archive,
+# - from a file in which `torch.save` has stored a state_dict, in today's format or in the one from before torch 1.6.
+#
+# For every other file it raises a `ValueError`: for an archive whose state_dict is empty, as of a frozen one; for a file that
+# holds anything else than a state_dict, or more; for files of other kinds and damaged ones. No pickled class is ever loaded.
 #
 # <details>
 # <summary>Hint</summary>
@@ -208,7 +215,7 @@ check.can_be_scripted(Committee)
 # <details>
 # <summary>Hint</summary>
 #
-# A state_dict is a dictionary in which every value is a tensor.
+# A state_dict is a dictionary, not an empty one, in which every value is a tensor.
 # </details>
 
 # %%
@@ -221,7 +228,8 @@ def weights_of(path):
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                is_script = any(n.endswith("/constants.pkl") for n in archive.namelist())
+                names = archive.namelist()
+            is_script = any(name.endswith("/constants.pkl") for name in names)
         else:
             is_script = False
         if is_script:
@@ -230,8 +238,9 @@ def weights_of(path):
             content = torch.load(path, map_location="cpu")
     except Exception as error:
         raise ValueError(f"{path} holds no weights that can be read") from error
-    is_state_dict = isinstance(content, dict) and all(map(torch.is_tensor, content.values()))
-    if not (is_state_dict and content):
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} holds no state_dict")
+    if not all(map(torch.is_tensor, content.values())):
         raise ValueError(f"{path} holds no state_dict")
     return content
     # END SOLUTION

@@ -117,7 +117,7 @@ def judge(title, function, args):
         if error.stub:
             return still_open(title, error.stub, args)
         return Outcome("failed", title, f"in a new process, {error}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if name := stub_name(error):
             return still_open(title, name, args)
         return Outcome("failed", title, describe(error))
