@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -179,6 +180,11 @@ def test_only_a_check_uses_an_answer(path):
         }
         if used - assigned:
             assert re.match(r"check\.\w+\(", source_of(cell)), source_of(cell)
+
+
+def test_there_is_a_compiler_for_lesson_4():
+    advice = "lesson 4 compiles a C++ program: install g++ (on Debian and Ubuntu, apt install g++)"
+    assert shutil.which("g++"), advice
 
 
 def test_the_map_of_lesson_0_leads_to_every_notebook():

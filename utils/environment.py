@@ -85,12 +85,14 @@ def install(venv, python, root):
             f"The disk is too full: setting up needs {NEEDED / GIB:.0f} GB, and {free / GIB:.1f} GB are free."
         )
     unfinished, ready = venv / "course-unfinished", venv / "course-ready.json"
-    size = "3 GB, which become 6 GB on the disk" if sys.platform == "linux" else "1 GB or more"
-    say(f"Setting up the course in {venv.name}: a download of {size}, once.")
     if unfinished.exists() or belongs_elsewhere(ready, root):
         say("Removing a set-up that did not finish, or that came from another folder.")
         shutil.rmtree(venv)
-    if not python.exists():
+    if python.exists():
+        say("The course needs other packages than before: bringing them up to date.")
+    else:
+        size = "3 GB, which become 6 GB on the disk" if sys.platform == "linux" else "1 GB or more"
+        say(f"Setting up the course in {venv.name}: a download of {size}, once.")
         make_venv(venv)
     ready.unlink(missing_ok=True)
     unfinished.touch()
