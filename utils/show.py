@@ -245,3 +245,62 @@ def resumed_runs(reference, runs, stop):
     axes[0, 0].set(ylabel="loss")
     axes[1, 0].set(ylabel="learning rate")
     return Picture(figure, "\n".join(words))
+
+
+def retention(on_disk, keep_last, keep_every):
+    """Which checkpoints were on the disk after each epoch: one row per file, one column per epoch.
+
+    Args:
+        on_disk: for each epoch, from 1 on, the epochs whose files were there after it.
+        keep_last, keep_every: the rules, which give the colours; what is kept besides is the best.
+    """
+    from matplotlib.patches import Patch
+
+    figure, axis = _axes(7, 3.2)
+    rules = {
+        f"last {keep_last}": ("#4c72b0", ""),
+        f"every {keep_every}th": ("#8c8c8c", ".."),
+        "best": ("#dd8452", "//"),
+    }
+    last, every, best = rules
+    used = []
+    for now, epochs in enumerate(on_disk, start=1):
+        for epoch in epochs:
+            rule = last if epoch > now - keep_last else every if epoch % keep_every == 0 else best
+            colour, hatch = rules[rule]
+            axis.barh(epoch, 1, left=now - 0.5, color=colour, hatch=hatch, edgecolor="white")
+            used.append(rule)
+    count = len(on_disk)
+    axis.set(xlabel="after epoch", ylabel="file of epoch", xlim=(0.5, count + 0.5))
+    axis.set(xticks=range(1, count + 1), yticks=range(1, count + 1))
+    handles = [
+        Patch(color=colour, hatch=hatch, label=rule) for rule, (colour, hatch) in rules.items()
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+    return Picture(
+        figure,
+        f"after each epoch there are the last {keep_last}: "
+        f"{all(set(range(max(1, n - keep_last + 1), n + 1)) <= set(d) for n, d in enumerate(on_disk, 1))}; "
+        f"never more than {keep_last} + 1 + one in {keep_every} files: "
+        f"{all(len(d) <= keep_last + 1 + n // keep_every for n, d in enumerate(on_disk, 1))}",
+    )
+
+
+def intervals(lost, best):
+    """The share of time that is lost, over the interval between two checkpoints.
+
+    Args:
+        lost: {interval in minutes: share from 0 to 1}; best: the interval of Young's formula.
+    """
+    figure, axis = _axes(6, 2.8)
+    axis.plot(list(lost), [100 * share for share in lost.values()], marker="o")
+    axis.axvline(best, color="black", linestyle=":", linewidth=1)
+    axis.annotate("Young", (best, 1), (4, -12), ("data", "axes fraction"), "offset points")
+    axis.set(xscale="log", xlabel="minutes between two checkpoints", ylabel="time lost, %")
+    axis.set(xticks=list(lost), xticklabels=list(lost), ylim=(0, None))
+    axis.minorticks_off()
+    lowest = min(lost, key=lost.get)
+    return Picture(
+        figure,
+        f"the lost time falls to its lowest value at {lowest} minutes, and rises again",
+    )
