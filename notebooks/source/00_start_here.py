@@ -103,6 +103,7 @@ check.names_the_entries(entry_names)
 # | 1 | [Save weights and load them back](01_state_dict.ipynb) | [exercises](01_state_dict_exercises.ipynb) | [solutions](../solutions/01_state_dict_exercises.ipynb) |
 # | 2 | [Pickle a whole model, and see why not to](02_whole_model.ipynb) | [exercises](02_whole_model_exercises.ipynb) | [solutions](../solutions/02_whole_model_exercises.ipynb) |
 # | 3 | [Stop, and continue as if nothing had happened](03_resume.ipynb) | [exercises](03_resume_exercises.ipynb) | [solutions](../solutions/03_resume_exercises.ipynb) |
+# | 6 | [Load part of a model, or a model that is not quite yours](06_partial_loading.ipynb) | [exercises](06_partial_loading_exercises.ipynb) | [solutions](../solutions/06_partial_loading_exercises.ipynb) |
 #
 # - **Your copy is yours.** `python3 -m utils open` put the notebooks you are working on into the folder
 #   `work`. Updates of the course never change them.
