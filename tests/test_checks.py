@@ -1,6 +1,8 @@
 """Every check accepts other right answers, and refuses wrong ones with words that name the mistake."""
 
+import ast
 import importlib
+import inspect
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checks import state_dict
+from utils.checks import partial_loading, state_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = [
@@ -57,3 +59,12 @@ def test_the_puzzle_that_is_checked_is_the_one_that_is_shown():
     assert str(names["Puzzle"]()) == str(checked)
     assert set(vars(names["Puzzle"]())) == set(vars(checked))
     assert list(names["Puzzle"]().state_dict()) == list(checked.state_dict())
+
+
+def test_the_nets_to_translate_are_those_that_are_shown():
+    notebook = nbformat.read(ROOT / "notebooks/06_partial_loading_exercises.ipynb", as_version=4)
+    for net in (partial_loading.Theirs, partial_loading.Mine):
+        (shown,) = [
+            c.source for c in notebook.cells if c.source.startswith(f"class {net.__name__}(")
+        ]
+        assert ast.dump(ast.parse(shown)) == ast.dump(ast.parse(inspect.getsource(net)))

@@ -120,6 +120,7 @@ def test_pictures_say_their_message_in_words(path):
             {2: (0.9, 0.4), 50: (0.9, 0.8)}
         ): "batch size: True; .* every time: True",
         show.accuracy_bars({2: (0.9, 0.4), 50: (0.8, 0.9)}): "size: False; .* every time: False",
+        show.photographs(100 * images, ["palace", "daisy"]): "2 photographs, .*: palace, daisy",
     }
     for picture, words in pictures.items():
         assert re.search(words, repr(picture))

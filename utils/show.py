@@ -91,6 +91,23 @@ def digit_images(images, labels, answers):
     )
 
 
+def photographs(images, answers):
+    """Photographs side by side, each with the model's answer above it.
+
+    Args:
+        images: float tensor (N, 3, height, width) of pixels from 0 to 255.
+        answers: N strings.
+    """
+    figure, axes = _axes(2.6 * len(images), 3, columns=len(images))
+    for axis, image, answer in zip(axes, images, answers):
+        axis.imshow(image.permute(1, 2, 0).clamp(0, 255).byte().numpy())
+        axis.set_title(answer)
+        axis.axis("off")
+    return Picture(
+        figure, f"{len(images)} photographs, and above each the answer: {', '.join(answers)}"
+    )
+
+
 def _entries(path):
     """`(name below the archive's root folder, bytes)` of every entry of a `.pt` file."""
     with zipfile.ZipFile(path) as archive:

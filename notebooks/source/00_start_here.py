@@ -104,6 +104,8 @@ check.names_the_entries(entry_names)
 # | 2 | [Pickle a whole model, and see why not to](02_whole_model.ipynb) | [exercises](02_whole_model_exercises.ipynb) | [solutions](../solutions/02_whole_model_exercises.ipynb) |
 # | 3 | [Stop, and continue as if nothing had happened](03_resume.ipynb) | [exercises](03_resume_exercises.ipynb) | [solutions](../solutions/03_resume_exercises.ipynb) |
 # | 4 | [Export to TorchScript, and read the files of others](04_torchscript.ipynb) | [exercises](04_torchscript_exercises.ipynb) | [solutions](../solutions/04_torchscript_exercises.ipynb) |
+# | 5 | [Keep checkpoints that survive](05_checkpoint_policy.ipynb) | [exercises](05_checkpoint_policy_exercises.ipynb) | [solutions](../solutions/05_checkpoint_policy_exercises.ipynb) |
+# | 6 | [Load part of a model, or a model that is not quite yours](06_partial_loading.ipynb) | [exercises](06_partial_loading_exercises.ipynb) | [solutions](../solutions/06_partial_loading_exercises.ipynb) |
 #
 # - **Your copy is yours.** `python3 -m utils open` put the notebooks you are working on into the folder
 #   `work`. Updates of the course never change them.
