@@ -1,0 +1,303 @@
+"""Checks of `05_checkpoint_policy_exercises`."""
+
+import math
+import os
+import random
+import signal
+import tempfile
+import zipfile
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+
+from utils.checks import fresh
+from utils.checks.core import Exercises
+from utils.checks.errors import Wrong, a_kind, expect, same
+from utils.models import SmallCNN
+from utils.training import train_for_a_moment
+
+exercises = Exercises()
+check, summary = exercises.check, exercises.summary
+fresh.warm_up()
+
+
+# ---------------------------------------------------------------- 5.1
+
+
+@check("5.1", "never lose the old file")
+def never_loses(save):
+    old = {"epoch": 1, "model": torch.arange(50_000.0)}
+    new = {"epoch": 2, "model": torch.arange(50_000.0) + 1}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "run.pt"
+        torch.save(old, path)
+        size = path.stat().st_size
+        for bytes_written in (0, 1000, size // 2, size - 1):
+            killed = fresh.call(killed_after, save, new, path, bytes_written)
+            holds(path, old, f"killed after {bytes_written:,} bytes, ")
+            expect(killed, "save was to be killed while it writes, and did not write that much")
+            for left in set(folder.iterdir()) - {path}:
+                left.unlink()
+        torch.save(old, path)
+        try:
+            save({"model": torch.ones(3), "bad": (line for line in "ab")}, path)
+        except NotImplementedError:
+            raise
+        except Exception:
+            pass
+        else:
+            raise Wrong("a state that cannot be saved raised no error")
+        holds(path, old, "after a state that cannot be saved, ")
+        expect(set(folder.iterdir()) == {path}, f"an error left behind {others(folder, path)}")
+        for known in (path, folder / "new name.pt"):  # there is a file, and there is none
+            order = fresh.call(save_and_watch, save, new, known)
+            holds(known, new, "after a save, ")
+        expect(
+            set(folder.iterdir()) == {path, known},
+            f"a save left behind {others(folder, path, known)}",
+        )
+        expect("fsync" in order, "the bytes were not forced to the disk: a power cut may lose them")
+        expect(
+            "replace" in order and order.index("fsync") < order.index("replace"),
+            "the file got its name before its bytes were forced to the disk",
+        )
+
+
+def others(folder, *known):
+    return ", ".join(sorted(path.name for path in set(folder.iterdir()) - set(known)))
+
+
+def holds(path, wanted, when):
+    expect(path.exists(), f"{when}there is no file at the path")
+    try:
+        found = torch.load(path)
+    except Exception:
+        raise Wrong(f"{when}the file at the path cannot be read") from None
+    expect(same(found, wanted), f"{when}the file does not hold what it should")
+
+
+def killed_after(save, state, path, limit):
+    """In a new process: let a process of its own save, killed as soon as a file exceeds the limit."""
+    import resource
+
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            save(state, path)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def save_and_watch(save, state, path):
+    """In a new process: save, and tell in which order fsync and the renaming were called."""
+    order = []
+
+    def watched(name, function):
+        def call(*args, **kwargs):
+            order.append(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    os.fsync = watched("fsync", os.fsync)
+    os.replace = watched("replace", os.replace)
+    os.rename = watched("replace", os.rename)
+    save(state, path)
+    return order
+
+
+# ---------------------------------------------------------------- 5.2
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[content.find(torch.ones(500).numpy().tobytes()) + 999] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "with a changed byte": flip,
+    "that is empty": lambda path: path.write_bytes(b""),
+    "that is cut off": lambda path: path.write_bytes(path.read_bytes()[:900]),
+}
+
+
+class Noticed:
+    """Unpickled, it leaves a trace."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@check("5.2", "the newest that is intact")
+def finds_the_newest(newest_intact):
+    for damage, damaging in DAMAGES.items():
+        finds(newest_intact, {12: damaging, 11: None, 9: None, 2: None}, 11, damage)
+    everything = dict(enumerate(DAMAGES.values(), start=101))
+    finds(newest_intact, {100: None, 99: None, **everything}, 100, "of each kind of damage")
+    finds(newest_intact, everything, None, "of each kind of damage, and none that is intact,")
+    finds(newest_intact, {}, None, "")
+
+
+def finds(newest_intact, epochs, wanted, damage):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "notes.txt").write_text("not a checkpoint")
+        (folder / "epoch_9999.txt").write_text("not a checkpoint either")
+        trace = folder.parent / f"{folder.name}.trace"
+        for epoch, damaging in epochs.items():
+            path = folder / f"epoch_{epoch:04d}.pt"
+            torch.save({"w": torch.ones(500), "noticed": Noticed(trace)}, path)
+            if damaging:
+                damaging(path)
+            os.utime(path, (2e9 - epoch, 2e9 - epoch))  # the clock says the opposite
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        found = newest_intact(folder)
+        unpickled = trace.exists()
+        trace.unlink(missing_ok=True)
+        expect(not unpickled, "a checkpoint was unpickled")
+        after = {path.name: path.read_bytes() for path in folder.iterdir()}
+        expect(before == after, "the folder is not as it was")
+    if wanted is None:
+        where = f"with files {damage} " if damage else "in a folder without checkpoints "
+        expect(found is None, f"{where}None is wanted, and {found!r} was returned")
+        return
+    expect(found is not None, f"None was returned, and there are intact files beside one {damage}")
+    expect(isinstance(found, (str, Path)), f"a path is wanted, and this is {a_kind(found)}")
+    found = Path(found)
+    for number, damaging in epochs.items():
+        if damaging and found.name == f"epoch_{number:04d}.pt":
+            raise Wrong(f"a file {damage} was returned" if len(epochs) < 5 else "a damaged one")
+    expect(
+        found.name == f"epoch_{wanted:04d}.pt",
+        f"{found.name} was returned, and the newest intact one is epoch_{wanted:04d}.pt",
+    )
+    expect(found.parent == folder, f"the path {str(found)!r} does not lead into the folder")
+
+
+# ---------------------------------------------------------------- 5.3
+
+
+@check("5.3", "what may go")
+def says_what_may_go(to_remove):
+    nan = math.nan
+    cases = (
+        ({1: 0.5, 2: 0.9, 3: 0.7, 4: 0.6, 5: 0.65}, 2, 100, {1, 3}, "the best is an old one"),
+        ({3: 0.1, 1: 0.3, 2: 0.2, 11: 0.2, 10: 0.1}, 1, 100, {2, 3, 10}, "the order is mixed"),
+        ({n: n / 100 for n in range(1, 13)}, 1, 5, set(range(1, 12)) - {5, 10}, "keep every 5th"),
+        ({1: 0.5, 2: 0.8, 3: 0.8, 4: 0.1}, 1, 100, {1, 2}, "two are equally good"),
+        ({1: nan, 2: 0.4, 3: nan, 4: 0.2, 5: nan}, 1, 100, {1, 3, 4}, "there are nan"),
+        ({1: nan, 2: nan, 3: nan}, 1, 100, {1, 2}, "all are nan"),
+        ({1: 0.3, 2: 0.2}, 5, 100, set(), "there are fewer than keep_last"),
+        ({}, 2, 4, set(), "there is no file"),
+    )
+    for scores, last, every, wanted, what in cases:
+        given = dict(scores)
+        found = to_remove(given, last, every)
+        expect(repr(given) == repr(scores), "the dictionary that was passed in has been changed")
+        expect(isinstance(found, (set, frozenset)), f"a set is wanted, and this is {a_kind(found)}")
+        lost, kept = wanted.__rsub__(found), wanted - found
+        call = f"to_remove({scores}, {last}, {every}): {what}, and "
+        expect(not lost, f"{call}{numbers(lost)} would be lost")
+        expect(not kept, f"{call}{numbers(kept)} would stay for ever")
+
+
+def numbers(epochs):
+    return ", ".join(map(str, sorted(epochs, key=str)))
+
+
+# ---------------------------------------------------------------- 5.4
+
+
+@check("5.4", "names that sort")
+def names_sort(name_of, read_name):
+    epochs = [0, 9, 10, 99, 100, 1240, 9_999, 10_000, 99_999]
+    for model in ("small", "resnet18_v2", "a.b-c", "t_p_1"):
+        names = [name_of(model, epoch, 0.9) for epoch in epochs]
+        expect(all(isinstance(name, str) for name in names), f"name_of returns {a_kind(names[0])}")
+        expect(all(name.endswith(".pt") for name in names), f"{names[0]!r} does not end in .pt")
+        for first, second in zip(names, names[1:]):
+            expect(first < second, f"{second!r} sorts before {first!r}, and is newer")
+        for epoch in epochs:
+            for score in (0.971, 0.1, 1.0, 0.0, random.random()):
+                name = name_of(model, epoch, score)
+                found = read_name(name)
+                expect(found is not None, f"read_name({name!r}) returns None")
+                found = tuple(found)
+                call = f"read_name({name!r}) returns {found!r}"
+                expect(len(found) == 3, f"{call}: three values are wanted")
+                expect(found[0] == model, f"{call}, and the model was {model!r}")
+                expect(
+                    type(found[1]) is int and found[1] == epoch,
+                    f"{call}, and the epoch was {epoch}",
+                )
+                expect(
+                    isinstance(found[2], float) and abs(found[2] - score) < 0.00051,
+                    f"{call}, and the score was {score:.3f}",
+                )
+
+
+# ---------------------------------------------------------------- 5.5
+
+
+@check("5.5", "a file for others")
+def is_released(release, answer):
+    for labels, width, mean, std in (
+        (["cat", "dog", "cow"], 8, 100.0, 50.0),
+        ([f"digit {n}" for n in range(10)], 16, 7.5, 4.0),
+    ):
+        model = SmallCNN(num_classes=len(labels), width=width)
+        train_for_a_moment(model, batches=3)
+        optimizer = {"state": {n: torch.randn(w.shape) for n, w in model.named_parameters()}}
+        images = torch.rand(40, 3, 32, 32) * 255
+        images *= torch.rand(40, 1, 1, 1) * 2
+        with torch.no_grad():
+            logits = deepcopy(model).eval()((images - mean) / std)
+        wanted = [labels[i] for i in logits.argmax(dim=1)]
+        with tempfile.TemporaryDirectory() as folder:
+            source, path = Path(folder) / "run.pt", Path(folder) / "release.pt"
+            parts = {"model": model.state_dict(), "optimizer": optimizer, "epoch": 3}
+            parts |= {"width": width, "mean": mean, "std": std, "labels": labels}
+            torch.save(parts, source)
+            content = source.read_bytes()
+            release(source, path)
+            expect(source.read_bytes() == content, "the checkpoint is not as it was")
+            expect(path.exists(), "release wrote no file at its path")
+            expect(zipfile.is_zipfile(path), "the file is not one that torch.save writes")
+            source.unlink()
+            try:
+                torch.load(path)
+            except Exception:
+                raise Wrong("the default torch.load refuses the file that was released") from None
+            weights = sum(v.numel() * v.element_size() for v in model.state_dict().values())
+            expect(
+                path.stat().st_size < 1.5 * weights + 10_000,
+                "the file is much larger than the weights: something for training is still in it",
+            )
+            found = fresh.call(answered, answer, path, images, timeout=20)
+            again = fresh.call(answered, answer, path, images[:1], timeout=20)
+        expect(isinstance(found, list), f"answer returned {a_kind(found)}, and a list is wanted")
+        expect(len(found) == len(wanted), f"{len(found)} answers to {len(wanted)} images")
+        expect(
+            all(isinstance(label, str) for label in found),
+            f"an answer is {a_kind(found[0])}, {found[0]!r}, and a label such as {labels[0]!r} is wanted",
+        )
+        share = sum(a == b for a, b in zip(found, wanted)) / len(wanted)
+        expect(
+            share == 1 and again == wanted[:1],
+            f"{1 - share:.0%} of the answers are others than the model gave in its training program",
+        )
+
+
+def answered(answer, path, images):
+    torch.set_num_threads(1)
+    return answer(path, images)
