@@ -231,13 +231,15 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
     # 3.6
     left_out(),
     left_out(
-        "A did not leave out the optimizer: what does the first loss",
+        "A did not leave out the optimizer: is its first loss",
         A="optimizer",
         E="random numbers",
     ),
-    left_out("B did not leave out the epoch: how many batches", B="epoch", D="scheduler"),
-    left_out("C did not leave out the random numbers: is the first", C="random numbers", A="model"),
-    left_out("E did not leave out the scheduler: where is the drop", E="scheduler", B="optimizer"),
+    left_out("B did not leave out the epoch: where is the drop", B="epoch", D="scheduler"),
+    left_out(
+        "C did not leave out the random numbers: how high is a loss", C="random numbers", A="model"
+    ),
+    left_out("E did not leave out the scheduler: is its first loss", E="scheduler", B="optimizer"),
     left_out("belongs to one letter", A="optimizer"),
     left_out("one of the words model,", A="rng"),
     left_out("the letters A to E", F="model"),

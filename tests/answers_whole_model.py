@@ -93,8 +93,8 @@ ANSWERS = [
     lines("{4, 7, 8, 10}"),
     lines("[10, 8, 7, 4]"),
     lines("{4, 7, 8}", "read it to its end"),
-    lines("{4, 10}", "torch.load refuses are missing: 2"),
-    lines("{4, 7, 8, 9, 10}", "some of your lines: 1"),
+    lines("{4, 10}", "2 of the lines that torch.load refuses are not named"),
+    lines("{4, 7, 8, 9, 10}", "the values of one of the lines that you have named"),
     lines("{1, 4}", "numbers 2 to 10"),
     lines("{'4'}", "each an int"),
     # 2.3
@@ -170,6 +170,12 @@ ANSWERS = [
         "    finally:\n        torch.serialization.clear_safe_globals()",
         "removed what the program had allowed",
     ),
+    trusts(
+        "from collections import defaultdict\n    from datetime import datetime\n"
+        "    with torch.serialization.safe_globals([argparse.Namespace, defaultdict, datetime]):\n"
+        "        return torch.load(path)",
+        "was loaded without an error",
+    ),
     # 2.5
     migrates(MIGRATE + REBUILD),
     migrates(
@@ -187,10 +193,11 @@ ANSWERS = [
     migrates(
         "def migrate(old, new):\n"
         "    torch.save(torch.load(old, weights_only=False).state_dict(), new)\n" + REBUILD,
-        "not the arguments that build",
+        "the new file does not hold the value of num_classes",
     ),
     migrates(
-        MIGRATE.replace("model.head.out_features", "10") + REBUILD, "not the arguments that build"
+        MIGRATE.replace("model.head.out_features", "10") + REBUILD,
+        "the new file does not hold the value of num_classes",
     ),
     migrates(MIGRATE + REBUILD.replace("model.eval()", "model"), "training mode"),
     migrates(MIGRATE + REBUILD.replace("return model.eval()", "model.eval()"), "returned None"),

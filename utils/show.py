@@ -248,7 +248,7 @@ def resumed_runs(reference, runs, stop):
             axis.plot(range(stop, stop + len(found)), found, color="#c44e52", alpha=0.8)
             axis.plot(stop, found[0], "o", markersize=5, color="#c44e52")
             axis.axvline(stop, color="black", linestyle=":", linewidth=1)
-        column[0].set(title=name, xlim=(stop - 5, end + 1), ylim=(0, None))
+        column[0].set(title=name, xlim=(stop - 5, end + 1))
         column[1].set(xlabel="batch", ylim=(0, None))
         losses, rates = run
         compared = [f"{len(losses)} batches after the stop"]
@@ -259,7 +259,7 @@ def resumed_runs(reference, runs, stop):
             compared.append(f"{what} {'as' if same else 'not as'} without a stop")
         jumps = losses[0] > 2 * reference[0][stop]
         words.append(f"{name}: {', '.join(compared)}{', the loss jumps' if jumps else ''}")
-    axes[0, 0].set(ylabel="loss")
+    axes[0, 0].set(ylabel="loss", ylim=(0, 1.08 * axes[0, 0].get_ylim()[1]))
     axes[1, 0].set(ylabel="learning rate")
     return Picture(figure, "\n".join(words))
 

@@ -46,7 +46,7 @@ model.load_state_dict(file["weights"])  # then model.eval(), to predict
 # `torch.save` accepts the model itself.
 
 # %%
-torch.save(model, folder / "whole.pt")
+torch.save(model.eval(), folder / "whole.pt")
 
 # %% [markdown]
 # `torch.load` does not give it back. This is the message that people search for:
@@ -74,7 +74,8 @@ except Exception as error:
 # %%
 whole = torch.load(folder / "whole.pt", weights_only=False)
 image = torch.rand(1, 3, 32, 32)
-print("same answer:", torch.equal(whole.eval()(image), model.eval()(image)))
+print("in eval mode:", not whole.training)
+print("same answer:", torch.equal(whole(image), model(image)))
 
 # %% [markdown]
 # No model to build, no `load_state_dict`, and even `eval()` is remembered: convenient. *Predict:* how does the file know
@@ -293,8 +294,8 @@ except Exception as error:
 # %% [markdown]
 # ## What weights_only accepts
 #
-# Tensors, and plain values. But which values are plain? Each of these is saved and loaded. *Predict:* which seven does
-# `torch.load` refuse?
+# Tensors, and plain values. But which values are plain? Each of these is saved and loaded. *Guess:* `torch.load` refuses seven
+# of them. Which?
 
 # %%
 import argparse, collections, datetime, io, random
@@ -433,8 +434,8 @@ torch.load(folder / "scanned.pt", weights_only=False)
 print("left of the thesis:", repr((folder / "thesis.txt").read_text()))
 
 # %% [markdown]
-# A list of bad names has holes. A list of good names has none of this kind. The default `torch.load` refuses the file, and
-# `get_unsafe_globals_in_checkpoint` finds both:
+# A list of bad names has holes; a list of good names has not, because what is not on it is refused. The default `torch.load`
+# refuses this file, and `get_unsafe_globals_in_checkpoint` finds a name in it and in the file before:
 
 # %%
 (folder / "thesis.txt").write_text("three years of work")
@@ -460,7 +461,8 @@ for name in ("stranger.pt", "scanned.pt", "weights.pt"):
 # %%
 torch.save(torch.zeros(1).expand(10**12), folder / "bomb.pt")
 bomb = torch.load(folder / "bomb.pt")
-print((folder / "bomb.pt").stat().st_size < 2000, f"and {bomb.numel():,} numbers")
+print("smaller than 2 kB:", (folder / "bomb.pt").stat().st_size < 2000)
+print(f"numbers in the tensor: {bomb.numel():,}")
 
 # %% [markdown]
 # One number, read a trillion times: copying it would take four terabytes. And nothing tells you whether weights are
@@ -479,7 +481,7 @@ back = load_file(folder / "model.safetensors")
 print(all(torch.equal(back[name], t) for name, t in model.state_dict().items()))
 
 # %% [markdown]
-# New in torch 2.15: `torch.load` reads it too, by the ending of the path.
+# New in torch 2.15: `torch.load` reads it too, by the ending of the path. (With an older torch, use `load_file`.)
 
 # %%
 print(len(torch.load(folder / "model.safetensors")), "entries")
@@ -526,8 +528,9 @@ old = torch.load(folder / "net.pt", weights_only=False)
 torch.save({"arguments": {}, "weights": old.state_dict()}, folder / "lasting.pt")
 
 # %% [markdown]
-# The proof, in a new Python: the class has moved and has another name, `torch.load` is the default one, and the
-# answers are the same.
+# The proof, in a Python that is really new, not one of `fresh.run`: the class has moved and has another name, `torch.load` is the
+# default one, and the answers are the same. (`torch.set_num_threads(1)`, as in this notebook: another number of threads
+# may change the last bits.)
 
 # %%
 with torch.no_grad():

@@ -196,8 +196,9 @@ check.changes_the_rate(resume_with_rate)
 # ## 3.6 Diagnose from the curves (6 minutes)
 #
 # A run of 50 batches was stopped after 20. Five colleagues continued it, and each left out one thing. The columns A to E
-# show their losses (above) and their learning rates (below), and behind them, broad and grey, the run that was never
-# stopped. Its learning rate drops after 30 batches. The model has a lot of dropout.
+# show their losses (above) and their learning rates (below) in red, with a dot at the first batch after the stop. Behind
+# them, black in grey, is the run that was never stopped; its learning rate drops after 30 batches. The model has a lot
+# of dropout.
 
 # %%
 check.show_resumed_runs()
@@ -215,7 +216,7 @@ check.show_resumed_runs()
 # <details>
 # <summary>Hint</summary>
 #
-# Two are left. In one of them the first loss after the stop lies exactly on the grey line, in the other it does not. The
+# Two are left. In one of them the first loss after the stop lies exactly on the black line, in the other it does not. The
 # list below the lesson's table says which of the two computes its first loss differently.
 # </details>
 

@@ -46,16 +46,19 @@ def stub_name(error):
     return None
 
 
-def describe(error):
-    """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
+def in_short(error):
+    """`KeyError: 'optimizer'`, on one line; of torch's longest message its beginning and the cause."""
     what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     what = ANSI.sub("", what)
-    if (
-        "WeightsUnpickler error: " in what
-    ):  # torch's longest message: keep its beginning and the cause
+    if "WeightsUnpickler error: " in what:
         cause = what.partition("WeightsUnpickler error: ")[2].partition(". Please use")[0]
         what = f"{what.partition('.')[0]}: {cause}"
-    what = what if len(what) <= 300 else what[:300] + " …"
+    return what if len(what) <= 300 else what[:300] + " …"
+
+
+def describe(error):
+    """`your code raised KeyError: 'optimizer'`, with the line of the learner's that did it."""
+    what = in_short(error)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
     if not frames:
         return f"checking your answer raised {what}"

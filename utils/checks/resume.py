@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 from utils import show
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect, same
+from utils.checks.errors import Wrong, a_kind, expect, in_short, same
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
@@ -39,8 +39,9 @@ def must_load(path):
     expect(path.exists(), "no file was written at the path that was given")
     try:
         torch.load(path)
-    except Exception:
-        raise Wrong("the default torch.load refuses the file that was written") from None
+    except Exception as error:
+        cause = in_short(error)
+        raise Wrong(f"the default torch.load refuses the file that was written: {cause}") from None
 
 
 # ---------------------------------------------------------------- 3.1
@@ -273,11 +274,11 @@ LEFT_OUT = {
     "D": "epoch",
     "E": "optimizer",
 }
-CURVE_CLUES = {
+CURVE_CLUES = {  # by what was really left out
     "model": "how high is a loss of somebody who guesses?",
-    "optimizer": "what does the first loss after the stop say about the weights and the dropout?",
+    "optimizer": "is its first loss after the stop on the line of the run that was never stopped?",
     "scheduler": "where is the drop of its learning rate?",
-    "random numbers": "is the first loss after the stop on the grey line?",
+    "random numbers": "is its first loss after the stop on the line of the run that was never stopped?",
     "epoch": "how many batches were trained?",
 }
 EPOCH = 10  # batches
@@ -346,6 +347,6 @@ def diagnoses_the_curves(left_out):
     expect(
         not wrong,
         "; ".join(
-            f"{n} did not leave out the {left_out[n]}: {CURVE_CLUES[left_out[n]]}" for n in wrong
+            f"{n} did not leave out the {left_out[n]}: {CURVE_CLUES[LEFT_OUT[n]]}" for n in wrong
         ),
     )
