@@ -23,6 +23,12 @@ def execute_like_jupyter(self, code, allow_stdin=None):
     return self.kc.execute(code, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full", action="store_true", help="hundreds of kills and damaged files in place of dozens"
+    )
+
+
 def pytest_configure(config):
     nbval.kernel.start_new_kernel = start_like_jupyter
     nbval.kernel.RunningKernel.execute_cell_input = execute_like_jupyter

@@ -1,11 +1,13 @@
-"""`python3 -m utils COMMAND`: open, test, build, progress, reset. Standard library only.
+"""`python3 -m utils COMMAND`: open, test, build, bench, progress, reset. Standard library only.
 
 open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
 test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
+test --full              with the long versions of the tests that kill, damage and fill disks
 progress                 what you have solved so far
 reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
 build [NAME …]           after editing notebooks/source: make the notebooks anew
 build --check            say which notebooks are not what their source stands for
+bench [FOLDER]           measure utils/checkpoint.py beside torch.save and others on FOLDER's disk
 """
 
 import hashlib
@@ -32,6 +34,7 @@ def main(arguments, root=ROOT):
         "open": open_lab,
         "test": test,
         "build": build,
+        "bench": bench,
         "progress": progress,
         "reset": reset,
     }
@@ -101,12 +104,20 @@ def refuse_taken_port(arguments):
 
 
 def test(arguments, root):
-    """The whole suite: `build --check`, every notebook against its stored outputs, all unit tests."""
+    """The whole suite: `build --check`, every notebook against its stored outputs, all unit tests.
+
+    `--full` is an option of our own (conftest.py): the fault tests of checkpoint.py at full length.
+    """
     return in_environment(["-m", "pytest", *arguments], root)
 
 
 def build(arguments, root):
     return in_environment(["-m", "utils.build", *arguments], root)
+
+
+def bench(arguments, root):
+    """What a durable, checked save costs: some minutes, and 8 GB of disk for as long."""
+    return in_environment(["-m", "utils.bench", *map(os.path.abspath, arguments)], root)
 
 
 # ---------------------------------------------------------------- the learner's copies
