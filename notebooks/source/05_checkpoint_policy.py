@@ -22,6 +22,7 @@ from utils.training import accuracy, seed_everything, train_epoch
 
 folder = Path("files").absolute()
 folder.mkdir(exist_ok=True)
+fresh.warm_up("torch._dynamo")  # for the processes below, which train
 
 # %% [markdown]
 # ## If you have only 10 seconds
@@ -172,7 +173,8 @@ except Exception as error:
     print(f"{type(error).__name__}: {error}".replace(str(folder), "…"))
 
 # %% [markdown]
-# The file is a file of `torch.save` all the same, and loads without `checkpoint.py`:
+# The file is a file of `torch.save` all the same, and loads without `checkpoint.py`. (Only `testzip` is of no use for it:
+# torch's own checksums are left out.)
 
 # %%
 path = checkpoint.save(folder / "checked.pt", {"w": torch.ones(1000)})
@@ -191,7 +193,7 @@ print(sorted(["epoch_9.pt", "epoch_10.pt", "epoch_100.pt"]))
 # sees what there is without loading anything. The same code that writes a name should be able to read it:
 
 # %%
-name = checkpoint.format_name("resnet18", epoch=20, step=1240, metric="acc", value=0.971)
+name = checkpoint.format_name("resnet18", 20, 1240, metric="acc", value=0.971)
 print(name)
 print(checkpoint.parse_name(name))
 
@@ -206,9 +208,8 @@ print(checkpoint.parse_name(name))
 
 # %%
 train, validation, test = digits()
-checkpoints = Checkpoints(
-    folder / "digits", name="small", metric="acc", keep_last=2, keep_best=1, keep_every=4
-)
+rules = {"metric": "acc", "keep_last": 2, "keep_best": 1, "keep_every": 4}
+checkpoints = Checkpoints(folder / "digits", name="small", **rules)
 for path in checkpoints.list():  # of an earlier run of this notebook
     path.unlink()
 
@@ -333,30 +334,32 @@ from torchvision.models import shufflenet_v2_x0_5
 net = shufflenet_v2_x0_5(num_classes=10)
 
 
-def optimizer_after_a_step(kind, **options):
-    optimizer = kind(net.parameters(), **options)
+def after_a_step(kind, **options):
+    """The state of an optimizer that has done one step, of length 0."""
+    optimizer = kind(net.parameters(), lr=0.0, **options)
     net(torch.randn(2, 3, 32, 32)).sum().backward()
     optimizer.step()
     return optimizer.state_dict()
 
 # %%
 weights = net.state_dict()
-momentum = optimizer_after_a_step(torch.optim.SGD, lr=0.0, momentum=0.9)
+sgd, adam = torch.optim.SGD, torch.optim.Adam
 contents = {
     "weights": weights,
     "weights, half precision": {k: v.half() for k, v in weights.items()},
-    "weights, SGD without momentum": [weights, optimizer_after_a_step(torch.optim.SGD, lr=0.0)],
-    "weights, SGD with momentum": [weights, momentum],
-    "weights, Adam": [weights, optimizer_after_a_step(torch.optim.Adam, lr=0.0)],
+    "weights, SGD without momentum": [weights, after_a_step(sgd)],
+    "weights, SGD with momentum": [weights, after_a_step(sgd, momentum=0.9)],
+    "weights, Adam": [weights, after_a_step(adam)],
 }
 
 # %%
-rows = []
+sizes = {}
 for what, content in contents.items():
     torch.save(content, folder / "size.pt")
-    size = (folder / "size.pt").stat().st_size
-    rows.append((what, f"{size / 1e6:.1f} MB", f"{size / rows[0][3]:.1f}" if rows else "1.0", size))
-show.Table(["file", "size", "times the weights"], [row[:3] for row in rows])
+    sizes[what] = (folder / "size.pt").stat().st_size
+one = sizes["weights"]
+rows = [(what, f"{n / 1e6:.1f} MB", f"{n / one:.1f}") for what, n in sizes.items()]
+show.Table(["file", "size", "times the weights"], rows)
 
 # %% [markdown]
 # Adam keeps two numbers for each weight, momentum one. Who only wants to *use* the model needs none of them.
@@ -386,7 +389,8 @@ release = {
     "labels": [str(digit) for digit in range(10)],
     "preprocessing": {"divide_by": 8.0, "subtract": 1.0},
 }
-path = checkpoint.save(folder / "small-1.0.pt", release, metadata={"test": "digits, 150 scans"})
+about = {"test": "digits, 150 scans"}
+path = checkpoint.save(folder / "small-1.0.pt", release, metadata=about)
 
 # %%
 state = torch.load(path)
@@ -396,14 +400,15 @@ steps = state["preprocessing"]
 with torch.no_grad():
     answers = other.eval()(scans / steps["divide_by"] - steps["subtract"]).argmax(dim=1)
 print("more than 90 % right:", (answers == labels).float().mean().item() > 0.9)
-print("the first is a", state["labels"][answers[0]], "and should be a", labels[0].item())
+print("the first is a", state["labels"][answers[0]], "and the truth", labels[0].item())
 
 # %% [markdown]
 # And what one will ask in a year: which code, which torch, which settings? `checkpoint.save` adds a record.
 
 # %%
-print(list(state["record"]))
-print("torch", state["record"]["torch"].split("+")[0], "| schema", state["record"]["schema"])
+record = state["record"]
+print(list(record))
+print("torch", record["torch"].split("+")[0], "| schema", record["schema"])
 
 # %% [markdown]
 # `schema` is the number of the format of *your* file. When the format changes, raise it, and write the step from the old
@@ -415,7 +420,8 @@ torch.save(state, folder / "future.pt")
 try:
     checkpoint.load(folder / "future.pt", verify=False)
 except Exception as error:
-    print(f"{type(error).__name__}:", str(error).replace(str(folder), "…").split(" (")[0])
+    message = str(error).replace(str(folder), "…").split(" (")[0]
+    print(f"{type(error).__name__}: {message}")
 
 # %% [markdown]
 # ## Where is it?
@@ -460,7 +466,8 @@ wide = SmallCNN(width=24)
 wide_optimizer = torch.optim.SGD(wide.parameters(), lr=0.05, momentum=0.9)
 for epoch in range(4):
     run_epoch(wide, wide_optimizer, epoch)
-better = {**release, "weights": wide.state_dict(), "arguments": {"num_classes": 10, "width": 24}}
+arguments = {"num_classes": 10, "width": 24}
+better = {**release, "weights": wide.state_dict(), "arguments": arguments}
 path = checkpoint.save(folder / "small-2.0.pt", better)
 
 # %%
@@ -526,8 +533,8 @@ try:
 except Exception as error:
     print(str(error).replace("your code", "the run"))
 files = sorted((folder / "disturbed").iterdir())
-print([path.name for path in files if path.suffix == ".pt"], "and a partial file:", end=" ")
-print(any(path.suffix == ".partial" for path in files))
+print([path.name for path in files if path.suffix == ".pt"])
+print("and a partial file:", any(path.suffix == ".partial" for path in files))
 
 # %%
 second = folder / "disturbed/model_epoch002_step000060.pt"
