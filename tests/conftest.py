@@ -1,5 +1,9 @@
 """One warm server for all checks, with what any of them needs: it cannot be given more later."""
 
-from utils.checks import fresh
 
-fresh.warm_up("torch._dynamo")
+def pytest_collectstart(collector):
+    """Before such a file is imported; other tests do not wait for torch."""
+    if collector.path.name in ("test_checks.py", "test_core.py", "test_checkpoint.py"):
+        from utils.checks import fresh
+
+        fresh.warm_up("torch._dynamo")
