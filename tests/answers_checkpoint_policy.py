@@ -146,13 +146,23 @@ os.rename(partial, path)
         ),
         "did not get its name in one step",
     ),
-    save("pass", "save was to be killed while it writes"),
+    save("pass", "after a save, there is no file at the path"),
+    save(
+        SAVE.replace("    os.replace", "    path.unlink(missing_ok=True)\n    os.replace"),
+        "the old file was removed before the new one had its name",
+    ),
+    save(
+        SAVE.replace('Path(f"{path}.partial")', 'Path("/tmp") / f"{os.getpid()}.partial"'),
+        "the partial file was in another folder",
+    ),
+    save('torch.save(state, path + ".partial")', "TypeError: unsupported operand"),
+    Answer("never_loses", "save = None", "`save` is a NoneType, and a function is wanted"),
     # 5.2
     newest(NEWEST),
     newest("""
 intact = {}
 for path in folder.iterdir():
-    if path.suffix == ".pt" and zipfile.is_zipfile(path):
+    if path.match("epoch_????.pt") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is None:
                 intact[int(path.stem.split("_")[1])] = path
@@ -166,7 +176,7 @@ return intact[max(intact)] if intact else None
         "for path in sorted(folder.glob('epoch_*.pt'), reverse=True):\n"
         "    try:\n        torch.load(path, weights_only=False)\n        return path\n"
         "    except Exception:\n        pass",
-        "a checkpoint was unpickled",
+        "your code calls torch.load",
     ),
     newest(
         NEWEST.replace(
@@ -189,6 +199,7 @@ return intact[max(intact)] if intact else None
         NEWEST.replace("        return path", "        return path\n    path.unlink()"),
         "the folder is not as it was",
     ),
+    newest(NEWEST.replace('"epoch_*.pt"', '"*.pt"'), "weights.pt was returned"),
     # 5.3
     remove(REMOVE),
     remove("""
@@ -204,7 +215,7 @@ return {e for e in newest[keep_last:] if e != best and e % keep_every}
     remove(REMOVE.replace("sorted(scores)", "list(scores)"), "the order is mixed, and"),
     remove(
         REMOVE.replace(" | {e for e in scores if e % keep_every == 0}", ""),
-        "keep every 5th, and 5, 10 would be lost",
+        "every third is kept, and 3, 6 would be lost",
     ),
     remove(REMOVE.replace("return set(scores) - keep", "return keep"), "would be lost"),
     remove(
@@ -226,27 +237,42 @@ return {e for e in newest[keep_last:] if e != best and e % keep_every}
         "model, epoch, score = name[:-3].rsplit('__', 2)\n"
         "    return [model, int(epoch.removeprefix('epoch')), float(score)]",
     ),
-    names(WRITE.replace(":05d", ""), READ, "'small_10_0.900.pt' sorts before 'small_9_0.900.pt'"),
-    names(WRITE.replace(":05d", ":04d"), READ, "'small_10000_0.900.pt' sorts before 'small_9999"),
+    names(WRITE.replace(":05d", ""), READ, "'small_10_0.700.pt' sorts before 'small_9_0.800.pt'"),
+    names(WRITE.replace(":05d", ":04d"), READ, "'small_10000_0.200.pt' sorts before 'small_9999"),
     names(WRITE, READ.replace("rsplit('_', 2)", "split('_')"), "too many values to unpack"),
     names(WRITE, READ.replace("int(epoch)", "epoch"), "and the epoch was 0"),
     names(WRITE.replace("{score:.3f}", "{score:.1f}"), READ, "and the score was 0.971"),
     names(WRITE.replace(".pt", ""), READ, "does not end in .pt"),
     names(WRITE, READ.replace("float(score)", "score"), "and the score was 0.971"),
+    names(
+        'f"{model}_{score:.3f}_{epoch:05d}.pt"',
+        "model, score, epoch = name.removesuffix('.pt').rsplit('_', 2)\n"
+        "    return model, int(epoch), float(score)",
+        "and is newer",
+    ),
+    names(
+        WRITE, READ.replace("removesuffix('.pt')", "replace('.pt', '')"), "the model was 'net.pt'"
+    ),
     # 5.5
     released(),
     released(keep='("model", "width", "mean", "std", "labels", "epoch")'),
     released("larger than the weights", keep="checkpoint"),
     released("KeyError: 'mean'", keep='("model", "width", "labels")'),
     released(
-        "of the answers are others",
+        "the images were not prepared as they were",
         answer=ANSWER.replace('(images - file["mean"]) / file["std"]', "images"),
     ),
-    released("of the answers are others", answer=ANSWER.replace("    model.eval()\n", "")),
+    released("get other answers the second time", answer=ANSWER.replace("    model.eval()\n", "")),
     released(
-        "of the answers are others",
+        "answer",  # which of two messages depends on the last digits
         answer=ANSWER.replace(
             '(images - file["mean"]) / file["std"]', "(images - images.mean()) / images.std()"
+        ),
+    ),
+    released(
+        "the images were not prepared as they were",
+        answer=ANSWER.replace(
+            '(images - file["mean"]) / file["std"]', 'images / file["std"] - file["mean"]'
         ),
     ),
     released(

@@ -27,7 +27,8 @@ fresh.warm_up("torch._dynamo")  # for the processes below, which train
 # %% [markdown]
 # ## If you have only 10 seconds
 #
-# Copy the file `utils/checkpoint.py` of this course into your project. It needs torch and nothing else.
+# Copy the file `utils/checkpoint.py` of this course into your project, and import it as `checkpoint`. It needs torch and
+# nothing else.
 
 # %%
 model = SmallCNN()
@@ -39,9 +40,9 @@ state = capture(model=model, optimizer=optimizer, position={"epoch": 0})
 checkpoints.save(state, epoch=0, step=30, metrics={"acc": 0.5}).name
 
 # %%
-state = checkpoints.load("latest")  # the newest file that is intact, or None
-restore(state, model=model, optimizer=optimizer)
-print("go on after epoch", state["position"]["epoch"])
+if (state := checkpoints.load("latest")) is not None:  # None at the first start
+    restore(state, model=model, optimizer=optimizer)
+    print("go on after epoch", state["position"]["epoch"])
 
 # %% [markdown]
 # The rest of this lesson builds up, from one line, what is in it, and shows what each part is for.
@@ -114,7 +115,7 @@ try_to_load(folder / "run.pt")
 # the bytes are on the disk: without it, a power cut soon after could leave the new name with nothing behind it. (That
 # we cannot show here: killing a process loses nothing that the operating system has taken over.)
 #
-# What the killed process leaves behind is to be removed at the next start:
+# What the killed process leaves behind must be removed at the next start:
 
 # %%
 print([path.name for path in folder.glob("run.pt*")])
@@ -139,8 +140,8 @@ loaded = torch.load(folder / "flipped.pt")["w"]
 print("first numbers:", loaded[:3].tolist())
 
 # %% [markdown]
-# Nothing. The file has a checksum for each tensor, a CRC-32, and `torch.load` does not look at it. `zipfile`, which comes
-# with Python, does: `testzip()` names the first entry that is damaged, or returns `None`.
+# Nothing. The file has a checksum for each of its entries, a CRC-32, and `torch.load` does not look at it. `zipfile`, which
+# comes with Python, does: `testzip()` names the first entry that is damaged, or returns `None`.
 
 # %%
 print(zipfile.ZipFile(folder / "flipped.pt").testzip())
@@ -157,7 +158,7 @@ torch.serialization.set_crc32_options(True)
 print(zipfile.ZipFile(folder / "intact.pt").testzip())
 
 # %% [markdown]
-# `checkpoint.py` keeps one checksum over all bytes of the file, at its end, and looks at it on loading. What it says to a
+# `checkpoint.py` keeps one checksum over all bytes of the file, at its end, and looks at it on loading. What it says about a
 # flipped bit:
 
 # %%
@@ -183,7 +184,7 @@ print(list(torch.load(path)))
 # %% [markdown]
 # ## Names
 #
-# *Predict:* in which order does the folder show these files?
+# *Predict:* in which order does `sorted` put these names?
 
 # %%
 print(sorted(["epoch_9.pt", "epoch_10.pt", "epoch_100.pt"]))
@@ -248,9 +249,8 @@ print("the best is from before the experiment:", best.epoch <= 6)
 print("it is the one with the highest score:", abs(best.value - max(scores)) < 1e-5)
 
 # %% [markdown]
-# A file is removed only after the new one is safely on the disk. Whoever had kept the last two alone would have lost the good
-# model. The *test* images have not been used so far: the best was chosen by the validation images, and is measured once, at
-# the end, on others.
+# Had we kept only the last two, the good model would be lost. The best was chosen by the validation images, so its score on
+# them is a lucky one. The test images tell how good it is on others.
 
 # %%
 for which in ("latest", "best"):
@@ -261,8 +261,7 @@ for which in ("latest", "best"):
 # %% [markdown]
 # ## When the newest is damaged
 #
-# The newest file loses its second half. A run that is started again should not stop at it, and should not be silent
-# about it:
+# The newest file loses its second half. A run that is started again should fall back on the one before, and say so:
 
 # %%
 import re
@@ -291,7 +290,7 @@ print(f"save every {young / 60:.0f} minutes")
 
 # %% [markdown]
 # Is that so? We simulate 200 hours of training, with failures at random moments, and count which share of the time was
-# lost: to saving, and to work that had to be done again.
+# lost: to saving, and to work that had to be done again. (The restart itself takes no time here.)
 
 # %%
 import random
@@ -322,11 +321,27 @@ print(max(lost[10], lost[45]) - lost[22] < 0.02)
 
 # %% [markdown]
 # The valley is broad: a factor of two to either side costs little. So an estimate of the two times will do.
+#
+# A save that does not keep the training waiting is cheaper, and may come more often. With `background=True` the state is
+# copied in memory, and a thread writes the copy while training goes on. *Predict:* the weights change right after the call.
+# Which ones are in the file?
+
+# %%
+background = Checkpoints(folder / "background", metric="loss", mode="min")
+state = capture(model=model)
+before = model.head.bias.detach().clone()
+path = background.save(state, epoch=1, step=30, metrics={"loss": 0.5}, background=True)
+with torch.no_grad():
+    model.head.bias += 1
+background.wait()  # or at the next save, or at the end of the program
+saved = checkpoint.load(path)["model"]["head.bias"]
+print("as they were when save was called:", torch.equal(saved, before))
 
 # %% [markdown]
 # ## What a checkpoint weighs
 #
-# *Predict:* a model of 1.4 MB is trained with Adam. How large is the checkpoint?
+# *Predict:* the weights of a model take 1.5 MB. How large is the checkpoint of a training with Adam, which keeps two averages
+# for each weight?
 
 # %%
 from torchvision.models import shufflenet_v2_x0_5
@@ -362,7 +377,8 @@ rows = [(what, f"{n / 1e6:.1f} MB", f"{n / one:.1f}") for what, n in sizes.items
 show.Table(["file", "size", "times the weights"], rows)
 
 # %% [markdown]
-# Adam keeps two numbers for each weight, momentum one. Who only wants to *use* the model needs none of them.
+# Three times the weights with Adam, twice with momentum; a little less, because running statistics are not trained. To *use*
+# the model, one needs none of it.
 
 # %% [markdown]
 # ## Two files for two purposes
@@ -379,7 +395,7 @@ with torch.no_grad():
 print("more than 90 % right:", right > 0.9)
 
 # %% [markdown]
-# No error, and wrong answers: training had scaled the images to -1 … 1, and the weights do not say so. It belongs into the
+# No error, and wrong answers: training had scaled the images to -1 … 1, and the weights do not say so. It belongs in the
 # file, with the labels and the arguments that build the model.
 
 # %%
@@ -403,7 +419,8 @@ print("more than 90 % right:", (answers == labels).float().mean().item() > 0.9)
 print("the first is a", state["labels"][answers[0]], "and the truth", labels[0].item())
 
 # %% [markdown]
-# And what one will ask in a year: which code, which torch, which settings? `checkpoint.save` adds a record.
+# In a year somebody will ask which code, which torch and which settings it was. `checkpoint.save` adds a record, with the
+# commit of the program if it is under git.
 
 # %%
 record = state["record"]
@@ -411,8 +428,9 @@ print(list(record))
 print("torch", record["torch"].split("+")[0], "| schema", record["schema"])
 
 # %% [markdown]
-# `schema` is the number of the format of *your* file. When the format changes, raise it, and write the step from the old
-# one to the new. A file from the future is refused, with a sentence in place of a `KeyError` somewhere:
+# `schema` is the number of the format of *your* file. When the format changes, raise it, and add to `MIGRATIONS` in
+# `checkpoint.py` how to make the new one of the old. A file from the future is refused, with a sentence in place of a
+# `KeyError` somewhere. (`verify=False`, because this one is written by a plain `torch.save`, which adds no checksum.)
 
 # %%
 state["record"]["schema"] = 99
@@ -426,7 +444,7 @@ except Exception as error:
 # %% [markdown]
 # ## Where is it?
 #
-# A relative path starts at the working directory, and programs change that. *Predict:* where does the second file go?
+# A relative path starts at the working directory, and programs change that. *Predict:* what becomes of the second file?
 
 # %%
 here = os.getcwd()
@@ -459,16 +477,18 @@ os.chdir(here)
 # %% [markdown]
 # ## Versions side by side
 #
-# Never save a better model over the old one: give it another name. Then both can be compared, and the old one be put back.
+# Never save a new version over the old one: give it another name. Then both can be compared, and the old one be put back.
 
 # %%
 wide = SmallCNN(width=24)
 wide_optimizer = torch.optim.SGD(wide.parameters(), lr=0.05, momentum=0.9)
 for epoch in range(4):
     run_epoch(wide, wide_optimizer, epoch)
+
+# %%
 arguments = {"num_classes": 10, "width": 24}
-better = {**release, "weights": wide.state_dict(), "arguments": arguments}
-path = checkpoint.save(folder / "small-2.0.pt", better)
+newer = {**release, "weights": wide.state_dict(), "arguments": arguments}
+path = checkpoint.save(folder / "small-2.0.pt", newer)
 
 # %%
 def released(path):
@@ -479,7 +499,7 @@ def released(path):
 
 
 for path in sorted(folder.glob("small-*.pt")):
-    score = accuracy(released(path), loader(test))
+    score = accuracy(released(path), loader(validation))
     print(f"{path.name}: above 85 %: {score > 0.85}, accuracy ≈ {score:.2f}")
 
 # %% [markdown]
@@ -498,7 +518,10 @@ from utils.data import loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
 
-warnings.simplefilter("ignore")
+def in_short(message, *_):
+    print("UserWarning:", str(message).replace(str(Path.cwd()), "…"))
+
+warnings.showwarning = in_short
 train = TensorDataset(*torch.load("train.pt"))
 seed_everything(0)
 model = SmallCNN()

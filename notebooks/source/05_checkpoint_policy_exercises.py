@@ -15,22 +15,18 @@ from utils.checks import todo, checkpoint_policy as check
 from utils.models import SmallCNN
 
 # %% [markdown]
-# ## 5.1 Never lose the old file (6 minutes)
+# ## 5.1 Never lose the old file (7 minutes)
 #
-# Write `save(state, path)`. When it returns, the file at `path` (a `pathlib.Path`) holds `state`, on the disk, and nothing else is left
-# in the folder. If the process is killed anywhere in between, or if the state cannot be saved, the file that was at
-# `path` before is as it was, and an error is not hidden. The check kills it at several places.
-#
-# <details>
-# <summary>Hint</summary>
-#
-# The lesson's six lines, under *A save that destroys*. What is still there after an error that is not a kill?
-# </details>
+# Write `save(state, path)`. When it returns, the file at `path` (a `pathlib.Path`) holds `state`, and its bytes have been forced to
+# the disk. If the process is killed anywhere in between, or if the state cannot be saved, the file that was at `path`
+# before is as it was. An error is not hidden. After an error, as after a success, `save` leaves nothing of its own behind
+# in the folder; only a kill may. The check kills it at several places.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# `try: … except BaseException: …; raise` cleans up and lets the error go on.
+# The lesson's six lines, under *A save that destroys*. What is still there after an error that is not a kill? A bare `raise`
+# in an `except` lets the error go on.
 # </details>
 
 # %%
@@ -59,9 +55,10 @@ check.never_loses(save)
 # ## 5.2 The newest that is intact (6 minutes)
 #
 # A folder holds checkpoints of `torch.save` with the names `epoch_0001.pt`, `epoch_0002.pt` and so on, and other files.
-# Some checkpoints are damaged: cut off, empty, or with a byte changed somewhere in their tensors. Write `newest_intact(folder)`: it returns the path
-# of the newest checkpoint that is not damaged, or `None` if there is none. The newest is the one with the highest number,
-# whatever the clock of the file says. Nothing is unpickled, and nothing in the folder changes.
+# Some checkpoints are damaged: cut off, empty, or with a byte changed somewhere in their tensors. Write
+# `newest_intact(folder)`, where `folder` is a `pathlib.Path`: it returns the path of the newest checkpoint that is not
+# damaged, or `None` if there is none. The newest is the one with the highest number, whatever the clock of the file says.
+# Nothing is unpickled, not even by the default `torch.load`, and nothing in the folder changes.
 #
 # <details>
 # <summary>Hint</summary>
@@ -94,10 +91,10 @@ check.finds_the_newest(newest_intact)
 # accuracy, in any order. Kept are
 #
 # - the `keep_last` newest,
-# - the best; of equals the newest; a score that is `nan` (not a number) is never best,
+# - the best; of equals the newest; a score that is `nan` (not a number) is never best, so there may be no best,
 # - each epoch that is a multiple of `keep_every`.
 #
-# It returns the set of all other epochs.
+# It returns the set of all other epochs. `scores` may be empty, and stays as it was.
 #
 # <details>
 # <summary>Hint</summary>
@@ -131,8 +128,9 @@ check.says_what_may_go(to_remove)
 # These two functions name a file, and read the name. Up to epoch 9 they work. Repair them, so that
 #
 # - the names of one model sort in the order of their epochs, up to epoch 99,999,
-# - `read_name(name_of(model, epoch, score))` gives back all three, the score to three decimals, for any name of a model that
-#   one may give to a file, such as `resnet18_v2`.
+# - `read_name(name_of(model, epoch, score))` gives back all three, the score (from 0 to 1) to three decimals, for any name of
+#   a model that one may give to a file, such as `resnet18_v2` or `net.pt`,
+# - the name ends in `.pt`.
 #
 # <details>
 # <summary>Hint</summary>
@@ -173,8 +171,8 @@ check.names_sort(name_of, read_name)
 # `SmallCNN(num_classes=len(labels), width=width)`. It was trained on images from which `mean` had been subtracted, and which were
 # then divided by `std`.
 #
-# Write `release(checkpoint_path, path)`, which writes a file with what one needs to use the model, and nothing that only
-# training needs. Write `answer(path, images)`, which uses this file alone, in a new process: it gets raw images of shape
+# Write `release(checkpoint_path, path)`, which writes a file with what one needs to use the model, and without the state of
+# the optimizer. The default `torch.load` reads it. Write `answer(path, images)`, which uses this file alone, in a new process: it gets raw images of shape
 # `(N, 3, 32, 32)`, to which nothing has been done, and returns a list with the label of each.
 #
 # <details>
@@ -213,7 +211,7 @@ check.is_released(release, answer)
 
 # %% [markdown] tags=["solution"]
 # Mean, deviation and labels belong into the file, because they change as the weights do. The epoch may stay or go: it
-# costs nothing, and tells where the file is from. The optimizer's state would have doubled the size.
+# costs nothing, and says where the file is from. The optimizer's state would have doubled the size.
 
 # %% [markdown]
 # ## How far you are

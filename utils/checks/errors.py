@@ -28,6 +28,11 @@ def a_kind(value):
     return f"an {name}" if name.lower().startswith(("a", "e", "i", "o", "u")) else f"a {name}"
 
 
+def a_function(answer, name):
+    """Refuse what cannot be called, under the name that the exercise gave it."""
+    expect(callable(answer), f"`{name}` is {a_kind(answer)}, and a function is wanted")
+
+
 def same(first, second):
     """Whether two nested states are equal, tensors to the last bit."""
     if torch.is_tensor(first):

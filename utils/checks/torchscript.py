@@ -12,7 +12,7 @@ from torch import nn
 
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect
+from utils.checks.errors import Wrong, a_function, a_kind, expect
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 
@@ -43,10 +43,6 @@ def reason(error):
     pointers = [i for i, line in enumerate(lines) if line.endswith("<--- HERE")]
     where = f", at `{lines[pointers[-1] - 1]}`" if pointers and pointers[-1] else ""
     return f"{type(error).__name__}: {text[:300]}{where}"
-
-
-def a_function(answer, name):
-    expect(callable(answer), f"`{name}` is {a_kind(answer)}, and a function is wanted")
 
 
 def trained(**arguments):
