@@ -1,0 +1,518 @@
+"""Checks of `08_stages_and_tasks_exercises`."""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+import threading
+from copy import deepcopy
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, kl_div
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+from utils.checks import fresh
+from utils.checks.core import Exercises
+from utils.checks.errors import Wrong, a_kind, describe, expect, same, stub_name
+from utils.models import SmallCNN
+from utils.training import train_for_a_moment
+
+exercises = Exercises()
+check, summary = exercises.check, exercises.summary
+fresh.warm_up("torch._dynamo")  # the first optimizer of a process would import it
+
+
+def must_load(path):
+    expect(path.exists(), "no file was written at the path that was given")
+    try:
+        torch.load(path)
+    except Exception:
+        raise Wrong("the default torch.load refuses the file that was written") from None
+
+
+def listed(names):
+    """`a, b and 3 more`: some names, for a message."""
+    names = list(names)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"`{name}`" for name in names[:3]) + more
+
+
+# ---------------------------------------------------------------- 8.1
+
+PARTS = ("left", "right", "left_optimizer", "right_optimizer")
+
+
+def build_two():
+    nets = [nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)) for _ in range(2)]
+    optimizers = [torch.optim.Adam(net.parameters(), lr=0.01) for net in nets]
+    return [*nets, *optimizers]
+
+
+def train_two(left, right, left_optimizer, right_optimizer):
+    """A few steps in which each net learns from the other's answers to random inputs."""
+    for _ in range(4):
+        inputs = torch.randn(16, 6)
+        answers = [net(inputs).log_softmax(dim=1) for net in (left, right)]
+        for mine, other, optimizer in (
+            (answers[0], answers[1], left_optimizer),
+            (answers[1], answers[0], right_optimizer),
+        ):
+            optimizer.zero_grad()
+            kl_div(mine, other.detach(), log_target=True, reduction="batchmean").backward()
+            optimizer.step()
+
+
+@check("8.1", "two nets, two optimizers")
+def saves_two(save_two, load_two):
+    parts = build_two()
+    train_two(*parts)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "two.pt"
+        before = [deepcopy(part.state_dict()) for part in parts]
+        rng = torch.get_rng_state()
+        save_two(path, *parts)
+        expect(
+            torch.equal(torch.get_rng_state(), rng),
+            "save_two drew random numbers, which it was to save",
+        )
+        saved = [part.state_dict() for part in parts]
+        expect(same(before, saved), "save_two changed the nets or the optimizers")
+        must_load(path)
+        train_two(*parts)
+        ends = [part.state_dict() for part in parts]
+        fresh.call(two_go_on, load_two, path, before, rng, ends)
+
+
+def two_go_on(load_two, path, before, rng, ends):
+    """In a new process: the four parts are back, and arrive where the others arrived."""
+    torch.set_num_threads(1)
+    torch.manual_seed(99)
+    parts = build_two()
+    load_two(path, *parts)
+    wanted = dict(zip(PARTS, before))
+    for name, part in zip(PARTS, parts):
+        explain_part(name, part.state_dict(), wanted)
+    expect(
+        torch.equal(torch.get_rng_state(), rng),
+        "torch's random numbers do not go on where they were",
+    )
+    train_two(*parts)
+    found = [part.state_dict() for part in parts]
+    expect(same(found, ends), "all was loaded, and the run goes on otherwise than without a stop")
+
+
+def explain_part(name, found, wanted):
+    other = PARTS[PARTS.index(name) ^ 1]
+    expect(not same(found, wanted[other]), f"`{name}` came back with what was saved of `{other}`")
+    expect(same(found, wanted[name]), f"`{name}` did not come back as it was saved")
+
+
+# ---------------------------------------------------------------- 8.2
+
+FROZEN = (
+    ["features.0.weight", "features.1.weight", "features.1.bias"],
+    ["features.0.weight", "features.1.weight", "features.1.bias", "features.3.weight"],
+    ["head.bias"],
+    [],
+)
+
+
+def freeze(model, names):
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name not in names
+
+
+def sgd(model):
+    training = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(training, lr=0.1, momentum=0.9)
+
+
+def a_step(model, optimizer):
+    optimizer.zero_grad()
+    logits = model(torch.randn(10, 3, 32, 32))
+    cross_entropy(logits, torch.randint(logits.shape[1], (10,))).backward()
+    optimizer.step()
+
+
+@check("8.2", "a resume that forgets what was frozen")
+def resumes_a_stage(resume):
+    for stage, names in enumerate(FROZEN):
+        old = SmallCNN()
+        freeze(old, names)
+        optimizer = sgd(old)
+        a_step(old, optimizer)
+        file = {"model": old.state_dict(), "optimizer": optimizer.state_dict(), "frozen": names}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "stage.pt"
+            torch.save(file, path)
+            for come_from in ([], FROZEN[stage - 1]):
+                model = SmallCNN()
+                freeze(model, come_from)
+                found = resumed(resume, path, model, come_from)
+                is_back(model, found, file, come_from)
+
+
+def resumed(resume, path, model, come_from):
+    with contextlib.redirect_stdout(io.StringIO()):
+        if not come_from:
+            return resume(path, model)
+        try:
+            return resume(path, model)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            raise Wrong(f"with a model that comes from another stage, {describe(error)}") from None
+
+
+def is_back(model, optimizer, file, come_from):
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    where = "in a model of another stage, " if come_from else ""
+    trains = [name for name in file["frozen"] if name not in frozen]
+    expect(not trains, f"{where}these were frozen, and would train now: {listed(trains)}")
+    stays = [name for name in frozen if name not in file["frozen"]]
+    expect(not stays, f"{where}these were not frozen, and would not train now: {listed(stays)}")
+    expect(same(model.state_dict(), file["model"]), "the model's weights did not come back")
+    expect(
+        isinstance(optimizer, torch.optim.Optimizer),
+        f"resume returned {a_kind(optimizer)}, not the optimizer",
+    )
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    names = {id(p): name for name, p in model.named_parameters()}
+    expect(
+        all(each in names for each in held),
+        "the optimizer holds parameters that are not this model's",
+    )
+    wrong = [names[each] for each in held if names[each] in file["frozen"]]
+    expect(not wrong, f"the optimizer holds what is frozen: {listed(wrong)}")
+    expect(
+        held == [id(p) for p in model.parameters() if p.requires_grad],
+        "the optimizer does not hold all that trains, in the order of model.parameters()",
+    )
+    expect(
+        same(optimizer.state_dict(), file["optimizer"]),
+        "the optimizer's momentum and settings are not those of the file",
+    )
+    expect(model.training, "the model is no longer in train mode")
+
+
+# ---------------------------------------------------------------- 8.3
+
+
+class Block(nn.Module):
+    """Two batch norms, and dropout beside and between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+# which parameters are frozen, and so which batch norms are to be in eval mode
+CASES = (
+    (["conv"], {"conv.1"}),
+    (["conv", "head"], {"conv.1", "head.1"}),
+    (["head.0", "head.2", "conv.0"], set()),
+    (["head.1"], {"head.1"}),
+    ([], set()),
+)
+
+
+@check("8.3", "train mode, but not for everything")
+def trains_the_rest(to_train_mode):
+    model = Block()
+    for frozen, in_eval in CASES:
+        model.requires_grad_(True)
+        for name in frozen:
+            model.get_submodule(name).requires_grad_(False)
+        model.eval()
+        before = [p.requires_grad for p in model.parameters()]
+        to_train_mode(model)
+        what = f"with {listed(frozen) or 'nothing'} frozen, "
+        expect(
+            before == [p.requires_grad for p in model.parameters()],
+            "to_train_mode changed which parameters are frozen",
+        )
+        expect(model.training, f"{what}the model itself is in eval mode")
+        wrong = {n: m for n, m in model.named_modules() if m.training is (n in in_eval)}
+        explain_modes(what, wrong)
+
+
+def explain_modes(what, wrong):
+    """`wrong`: the modules, by name, that are in the wrong mode."""
+    for name, module in wrong.items():
+        if isinstance(module, nn.Dropout):
+            raise Wrong(f"{what}the dropout `{name}` is in eval mode, and drops nothing")
+    for name, module in wrong.items():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            raise Wrong(
+                f"{what}the batch norm `{name}` is in train mode, and would move"
+                if module.training
+                else f"{what}the batch norm `{name}` is in eval mode, though its weight trains"
+            )
+    expect(not wrong, f"{what}these are in eval mode: {listed(wrong)}")
+
+
+# ---------------------------------------------------------------- 8.4
+
+
+class Wrapped(nn.Module):
+    """A net with a layer that is called `module`."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU())
+        self.module = nn.Conv2d(4, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, images):
+        return self.head(self.norm(self.module(self.stem(images))).mean(dim=(2, 3)))
+
+
+@check("8.4", "averaged weights for use")
+def chooses_the_average(for_inference):
+    model = Wrapped()
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for _ in range(3):
+        train_for_a_moment(model)
+        ema.update_parameters(model)
+    batches = [(torch.randn(8, 3, 32, 32), torch.zeros(8)) for _ in range(3)]
+    wanted = deepcopy(ema.module)
+    update_bn(batches, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "both.pt"
+        torch.save({"model": model.state_dict(), "ema": ema.state_dict()}, path)
+        fresh_model = Wrapped()
+        found = for_inference(path, fresh_model, list(batches))
+    expect(found is not None, "for_inference returned None, and not the net")
+    expect(
+        not isinstance(found, AveragedModel),
+        "for_inference returned an AveragedModel, and the plain net was wanted",
+    )
+    expect(isinstance(found, Wrapped), f"for_inference returned {a_kind(found)}, not the net")
+    explain_average(found.state_dict(), wanted.state_dict(), model.state_dict(), ema.module)
+    expect(
+        not any(module.training for module in found.modules()),
+        "the net is in train mode: it is not ready for use",
+    )
+
+
+def explain_average(found, wanted, plain, average):
+    weights = [name for name, _ in average.named_parameters()]
+    loaded = [name for name in weights if torch.equal(found[name], wanted[name])]
+    expect(
+        not all(torch.equal(found[n], plain[n]) for n in weights),
+        "the net has the weights of `model`, not the averaged ones",
+    )
+    lost = [name for name in weights if name not in loaded]
+    expect(len(lost) < len(weights), "no weight of the average has arrived in the net")
+    expect(not lost, f"these weights of the average have not arrived: {listed(lost)}")
+    statistics = [n for n in found if n.endswith(("running_mean", "running_var"))]
+    old = average.state_dict()
+    expect(
+        not all(torch.allclose(found[n], old[n]) for n in statistics),
+        "the running statistics are those of the file, which do not fit the average",
+    )
+    off = [n for n in statistics if not torch.allclose(found[n], wanted[n], atol=1e-5)]
+    expect(
+        not off,
+        "the running statistics are not those of the averaged weights on these batches:"
+        f" {listed(off)}",
+    )
+
+
+# ---------------------------------------------------------------- 8.5
+
+RELEASE = {
+    "weights": {"w": torch.arange(500.0), "b": torch.ones(3)},
+    "labels": ["even", "odd"],
+    "preprocessing": {"divide_by": 8.0},
+}
+
+
+class Code:
+    """On loading without `weights_only`, makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """A server for `folder` on this computer: yields its URL and the list of requests."""
+    requests = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            requests.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    proxies = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "127.0.0.1"
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requests
+    finally:
+        os.environ.pop("no_proxy")
+        if proxies is not None:
+            os.environ["no_proxy"] = proxies
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
+def silence():
+    """torch.hub reports downloads, with paths of this computer."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@check("8.5", "publish and fetch")
+def publishes_and_fetches(publish, fetch):
+    with tempfile.TemporaryDirectory() as folder:
+        served, cache = Path(folder) / "served", Path(folder) / "cache"
+        served.mkdir()
+        cache.mkdir()
+        path = published(publish, served, "digits", RELEASE)
+        bad = with_hash(served, "code", {"weights": Code(Path(folder) / "ran")})
+        (served / "digits-00000000.pth").write_bytes(path.read_bytes())
+        with serving(served) as (url, requests):
+            address = f"{url}/{path.name}"
+            fetches_once(fetch, address, cache, requests)
+            refuses(fetch, f"{url}/digits-00000000.pth", cache, "with a wrong hash")
+            refuses(fetch, f"{url}/{bad.name}", cache, "that brings code")
+            expect(not (Path(folder) / "ran").exists(), "code from a file was run")
+            mends_the_copy(fetch, address, cache)
+
+
+def with_hash(folder, name, content):
+    torch.save(content, folder / "temporary.pth")
+    return (folder / "temporary.pth").rename(
+        folder / f"{name}-{sha256(folder / 'temporary.pth')[:8]}.pth"
+    )
+
+
+def published(publish, folder, name, release):
+    path = publish(folder, name, deepcopy(release))
+    expect(path is not None, "publish returned None, and not the path")
+    expect(isinstance(path, (str, os.PathLike)), f"publish returned {a_kind(path)}, not the path")
+    path = Path(path)
+    expect(path.exists(), "publish returned a path at which there is no file")
+    expect(path.parent == folder, "the file is not in the folder that was given")
+    expect(path.suffix == ".pth", f"the file's name ends in {path.suffix!r}, not in '.pth'")
+    expect(path.name.startswith(f"{name}-"), f"the file's name does not begin with `{name}-`")
+    digits = path.stem.removeprefix(f"{name}-")
+    expect(len(digits) == 8, f"behind the hyphen stand {len(digits)} characters, not 8")
+    expect(
+        digits == sha256(path)[:8],
+        "the digits in the name are not the first ones of the SHA-256 of the file as it is",
+    )
+    others = [each.name for each in folder.iterdir() if each != path]
+    expect(not others, f"beside the file, something was left in the folder: {listed(others)}")
+    must_load(path)
+    expect(same(torch.load(path), release), "the file does not hold what was to be published")
+    return path
+
+
+def fetched(fetch, url, cache):
+    with silence():
+        return fetch(url, cache)
+
+
+def fetches_once(fetch, url, cache, requests):
+    for time in ("first", "second"):
+        found = fetched(fetch, url, cache)
+        expect(found is not None, "fetch returned None, and not what is in the file")
+        expect(same(found, RELEASE), "fetch returned something else than what was published")
+        copies = [each.name for each in cache.iterdir()]
+        expect(copies, "there is no copy in the folder `cache`")
+        expect(Path(url).name in copies, f"the copy in `cache` has another name: {listed(copies)}")
+        expect(requests, "nothing was asked of the server")
+        expect(
+            len(requests) == 1,
+            f"the {time} fetch asked the server again"
+            if time == "second"
+            else f"one file was fetched with {len(requests)} requests",
+        )
+
+
+def refuses(fetch, url, cache, what):
+    try:
+        fetched(fetch, url, cache)
+    except Exception as error:
+        if stub_name(error):
+            raise
+        return
+    raise Wrong(f"a file {what} was accepted without an error")
+
+
+def mends_the_copy(fetch, url, cache):
+    copy = cache / Path(url).name
+    content = bytearray(copy.read_bytes())
+    content[content.find(RELEASE["weights"]["w"].numpy().tobytes()) + 402] ^= 0b0100_0000
+    for damage, what in ((content, "changed in one bit"), (content[:900], "cut short")):
+        copy.write_bytes(damage)
+        try:
+            found = fetched(fetch, url, cache)
+        except Exception as error:
+            raise Wrong(f"with a copy in the cache that is {what}, {describe(error)}") from None
+        expect(
+            same(found, RELEASE),
+            f"the copy in the cache was {what}, and its wrong numbers were returned",
+        )
+        expect(
+            copy.exists() and sha256(copy)[:8] in copy.name,
+            f"the copy in the cache was {what}, and is still there",
+        )
+
+
+# ---------------------------------------------------------------- 8.6
+
+CHANGES = {
+    "a": "stays",
+    "b": "changes",
+    "c": "stays",
+    "d": "stays",
+    "e": "changes",
+    "f": "changes",
+    "g": "stays",
+}
+CHANGE_CLUES = {
+    "a": "does it get a gradient?",
+    "b": "what moves running statistics, a gradient or a batch?",
+    "c": "which statistics does a batch norm use in eval mode, and does it touch them?",
+    "d": "what does an optimizer do with a parameter that has no gradient?",
+    "e": "does it train?",
+    "f": "what does it count, and in which mode?",
+    "g": "is that one of the entries of a state_dict?",
+}
+
+
+@check("8.6", "predict what changes")
+def predicts_what_changes(changed):
+    expect(isinstance(changed, dict), "a dictionary is wanted: from the letters to the words")
+    expect(set(changed) == set(CHANGES), "the letters are a to g, all of them")
+    expect(
+        all(isinstance(word, str) and word in ("changes", "stays") for word in changed.values()),
+        "each letter's word is `changes` or `stays`",
+    )
+    wrong = [letter for letter in CHANGES if changed[letter] != CHANGES[letter]]
+    expect(
+        not wrong,
+        "; ".join(f"{letter} is not right: {CHANGE_CLUES[letter]}" for letter in wrong),
+    )
