@@ -23,6 +23,7 @@ from utils.training import accuracy, seed_everything, train_epoch
 
 folder = Path("files")
 folder.mkdir(exist_ok=True)
+fresh.warm_up()  # for a new process, later
 
 # %% [markdown]
 # ## If you have only 10 seconds
