@@ -143,6 +143,17 @@ ANSWERS = [
         "for n in state:\n        state[n.removeprefix('module.')] = state.pop(n)\n    return state",
         "that was passed in was changed",
     ),
+    Answer(
+        "takes_wrappers_off",
+        """
+def unwrap(state):
+    both = ("module.", "_orig_mod.")
+    while state and all(name.startswith(both) for name in state):
+        state = {n.removeprefix(both[0]).removeprefix(both[1]): t for n, t in state.items()}
+    return dict(state)
+""",
+        "entries went in",
+    ),
     # 6.2
     Answer(
         "loads_what_fits",

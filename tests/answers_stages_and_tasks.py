@@ -230,6 +230,11 @@ def resume(path, model):
     ),
     mode("model.train()", "the batch norm `conv.1` is in train mode, and would move"),
     mode(
+        EACH + "if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) and"
+        " not any(p.requires_grad for p in m.parameters()): m.eval()",
+        "with `conv.1.weight`, `head.1.bias` frozen, the batch norm `conv.1` is in train mode",
+    ),
+    mode(
         EACH + "if isinstance(m, nn.BatchNorm2d) and not m.weight.requires_grad: m.eval()",
         "the batch norm `head.1` is in train mode",
     ),
@@ -335,6 +340,13 @@ def resume(path, model):
         "no copy in the folder `cache`",
     ),
     publish("torch.save(release, path)", 'torch.save(release["weights"], path)', "does not hold"),
+    changed_code(
+        "publishes_and_fetches",
+        PUBLISH,
+        'copy.stem.rsplit("-", 1)[1]',
+        'copy.stem.split("-")[1]',
+        "the second fetch asked the server again",
+    ),
     # 8.6
     changed(),
     changed("a is not right: does it get a gradient", a="changes"),

@@ -18,7 +18,7 @@ from utils.checks import todo, partial_loading as check
 #
 # This function harms names. Repair it: `unwrap(state)` returns a new dictionary in which the names have lost the prefixes of
 # wrappers, `module.` and `_orig_mod.`, in whatever order and however often they were nested. A prefix is a wrapper's only
-# if *every* name begins with it; all else in a name stays as it is.
+# if *every* name begins with it; all else in a name stays as it is. `state` may be empty.
 #
 # | names in `state` | names that are returned |
 # |:--|:--|
@@ -143,8 +143,8 @@ check.loads_all_or_nothing(try_to_load)
 # `for_new_task(path, num_classes)` returns a `mobilenet_v3_small` for the new number of classes:
 #
 # - Its last layer is new, *also when the number of classes is the same*. Everything else is the file's.
-# - If the file does not have exactly the entries of such a net, it raises an error, of any kind. A file with the prefix
-#   `module.` on its names, for example, is refused.
+# - If the file does not have, apart from the last layer, exactly the entries of such a net, it raises an error, of any kind.
+#   A file with the prefix `module.` on its names, for example, is refused.
 #
 # <details>
 # <summary>Hint</summary>

@@ -72,14 +72,14 @@ check.saves_two(save_two, load_two)
 # The optimizer was `SGD(…, lr=0.1, momentum=0.9)`, and held all others, in the order of `model.parameters()`.
 #
 # `resume(path, model)` is to bring `model` to where it was, frozen parameters too, and to return the optimizer, ready to go
-# on. The model that it gets may be new, or come from another stage. As it is, it raises an error, or trains what was to
-# stay. Repair it.
+# on. The model that it gets may be new, or come from another stage. As it is, it trains what was to stay, and goes on
+# without the momentum. Repair it.
 #
 # <details>
 # <summary>Hint</summary>
 #
-# The message that it prints says that the groups have other sizes. When must it be decided what trains, before or after the optimizer is
-# built?
+# `load_state_dict` of the optimizer raises an error, and this function hides it. When must it be decided what trains, before
+# or after the optimizer is built? In some stages only a part of a layer is frozen.
 # </details>
 
 # %%
@@ -250,8 +250,8 @@ check.publishes_and_fetches(publish, fetch)
 # <details>
 # <summary>Hint</summary>
 #
-# A frozen parameter has no gradient, and an optimizer passes over parameters without one. See *What moves although it is
-# frozen* in the lesson for the others.
+# A frozen parameter gets no new gradient, the old one is removed by `zero_grad` at the start of each step, and an optimizer
+# passes over parameters without one. See *What moves although it is frozen* in the lesson for the others.
 # </details>
 
 # %%

@@ -44,6 +44,23 @@ def same(first, second):
     return first == second
 
 
+def listed(names):
+    """`a, b and 3 more`: some names, for a message."""
+    names = list(names)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"`{name}`" for name in names[:3]) + more
+
+
+def must_load(path):
+    """Refuse a file that is not there, or that the default `torch.load` refuses."""
+    expect(path.exists(), "no file was written at the path that was given")
+    try:
+        torch.load(path)
+    except Exception as error:
+        cause = in_short(error)
+        raise Wrong(f"the default torch.load refuses the file that was written: {cause}") from None
+
+
 def stub_name(error):
     """The name of the unwritten function that raised its bare NotImplementedError; else None."""
     if isinstance(error, NotImplementedError) and not error.args:

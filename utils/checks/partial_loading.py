@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from torchvision.models import MobileNetV3, mobilenet_v3_small
 
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect
+from utils.checks.errors import Wrong, a_kind, expect, listed, same
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 
@@ -27,18 +27,6 @@ def trained(model):
             if tensor.is_floating_point():  # a fresh batch norm is the same everywhere
                 tensor += 0.01 * (1 + torch.rand_like(tensor))
     return model, deepcopy(model.state_dict())
-
-
-def same(first, second):
-    """Whether two state_dicts have the same names and, to the last bit, the same tensors."""
-    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
-
-
-def listed(names):
-    """`a, b and 3 more`: some names, for a message."""
-    names = list(names)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f"`{name}`" for name in names[:3]) + more
 
 
 def state_dict_or_wrong(found, what):
@@ -57,6 +45,8 @@ NAMES = [
     ["module.weight", "module.bias", "head._orig_mod.weight"],
     ["encoder.submodule.module.weight", "encoder.my_orig_mod.weight"],
     ["model.weight", "model.module.weight"],
+    ["module.weight", "_orig_mod.weight"],  # each of two, neither of all
+    [],
 ]
 WRAPPERS = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
 
@@ -190,6 +180,7 @@ def refuses_what_does_not_fit(load_what_fits):
     for state in (
         {f"module.{name}": tensor + 1 for name, tensor in before.items()},
         {name: torch.ones(5, 5, 5) for name in before},
+        {name: tensor[None] for name, tensor in before.items()},  # as many numbers
     ):
         try:
             load_what_fits(model, state)

@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 from utils import show
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect, in_short, same
+from utils.checks.errors import a_kind, expect, must_load, same
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
@@ -33,15 +33,6 @@ def noise(size=100):
 def epoch_of(state, number):
     batches = loader(noise(), shuffle=True, seed=number)
     return train_epoch(state[0], batches, *state[1:])
-
-
-def must_load(path):
-    expect(path.exists(), "no file was written at the path that was given")
-    try:
-        torch.load(path)
-    except Exception as error:
-        cause = in_short(error)
-        raise Wrong(f"the default torch.load refuses the file that was written: {cause}") from None
 
 
 # ---------------------------------------------------------------- 3.1

@@ -18,28 +18,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from utils.checks import fresh
 from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, describe, expect, same, stub_name
+from utils.checks.errors import Wrong, a_kind, describe, expect, listed, must_load, same, stub_name
 from utils.models import SmallCNN
-from utils.training import train_for_a_moment
+from utils.training import train_epoch, train_for_a_moment
 
 exercises = Exercises()
 check, summary = exercises.check, exercises.summary
 fresh.warm_up("torch._dynamo")  # the first optimizer of a process would import it
-
-
-def must_load(path):
-    expect(path.exists(), "no file was written at the path that was given")
-    try:
-        torch.load(path)
-    except Exception:
-        raise Wrong("the default torch.load refuses the file that was written") from None
-
-
-def listed(names):
-    """`a, b and 3 more`: some names, for a message."""
-    names = list(names)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f"`{name}`" for name in names[:3]) + more
 
 
 # ---------------------------------------------------------------- 8.1
@@ -118,6 +103,7 @@ FROZEN = (
     ["features.0.weight", "features.1.weight", "features.1.bias"],
     ["features.0.weight", "features.1.weight", "features.1.bias", "features.3.weight"],
     ["head.bias"],
+    ["features.1.weight"],
     [],
 )
 
@@ -219,6 +205,7 @@ CASES = (
     (["conv", "head"], {"conv.1", "head.1"}),
     (["head.0", "head.2", "conv.0"], set()),
     (["head.1"], {"head.1"}),
+    (["conv.1.weight", "head.1.bias"], {"conv.1"}),
     ([], set()),
 )
 
@@ -228,8 +215,8 @@ def trains_the_rest(to_train_mode):
     model = Block()
     for frozen, in_eval in CASES:
         model.requires_grad_(True)
-        for name in frozen:
-            model.get_submodule(name).requires_grad_(False)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not name.startswith(tuple(frozen)))
         model.eval()
         before = [p.requires_grad for p in model.parameters()]
         to_train_mode(model)
@@ -388,13 +375,13 @@ def publishes_and_fetches(publish, fetch):
         served, cache = Path(folder) / "served", Path(folder) / "cache"
         served.mkdir()
         cache.mkdir()
-        path = published(publish, served, "digits", RELEASE)
+        path = published(publish, served, "my-digits", RELEASE)
         bad = with_hash(served, "code", {"weights": Code(Path(folder) / "ran")})
-        (served / "digits-00000000.pth").write_bytes(path.read_bytes())
+        (served / "my-digits-00000000.pth").write_bytes(path.read_bytes())
         with serving(served) as (url, requests):
             address = f"{url}/{path.name}"
             fetches_once(fetch, address, cache, requests)
-            refuses(fetch, f"{url}/digits-00000000.pth", cache, "with a wrong hash")
+            refuses(fetch, f"{url}/my-digits-00000000.pth", cache, "with a wrong hash")
             refuses(fetch, f"{url}/{bad.name}", cache, "that brings code")
             expect(not (Path(folder) / "ran").exists(), "code from a file was run")
             mends_the_copy(fetch, address, cache)
@@ -483,15 +470,6 @@ def mends_the_copy(fetch, url, cache):
 
 # ---------------------------------------------------------------- 8.6
 
-CHANGES = {
-    "a": "stays",
-    "b": "changes",
-    "c": "stays",
-    "d": "stays",
-    "e": "changes",
-    "f": "changes",
-    "g": "stays",
-}
 CHANGE_CLUES = {
     "a": "does it get a gradient?",
     "b": "what moves running statistics, a gradient or a batch?",
@@ -503,15 +481,48 @@ CHANGE_CLUES = {
 }
 
 
+def really_changed():
+    """{letter: "changes" or "stays"}, by doing what the exercise describes."""
+    batches = [(torch.randn(10, 3, 32, 32), torch.randint(10, (10,))) for _ in range(3)]
+    words = {}
+    for in_eval in (False, True):
+        model = SmallCNN()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        train_epoch(model, batches, optimizer)
+        model.features.requires_grad_(False)
+        first = model.features[0].weight
+        before = deepcopy(model.state_dict())
+        momentum = optimizer.state[first]["momentum_buffer"].clone()
+        if in_eval:
+            model.features[1].train = lambda mode=True: None  # model.train() leaves it alone
+            model.features[1].training = False
+        train_epoch(model, batches, optimizer)
+        after = model.state_dict()
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        if in_eval:
+            words["c"] = "features.1.running_mean" in moved
+            continue
+        words["a"] = "features.0.weight" in moved
+        words["b"] = "features.1.running_mean" in moved
+        words["d"] = not torch.equal(momentum, optimizer.state[first]["momentum_buffer"])
+        words["e"] = "head.weight" in moved
+        words["f"] = "features.1.num_batches_tracked" in moved
+        new = SmallCNN()
+        new.load_state_dict(after)
+        words["g"] = not new.features[0].weight.requires_grad
+    return {letter: "changes" if words[letter] else "stays" for letter in sorted(words)}
+
+
 @check("8.6", "predict what changes")
 def predicts_what_changes(changed):
     expect(isinstance(changed, dict), "a dictionary is wanted: from the letters to the words")
-    expect(set(changed) == set(CHANGES), "the letters are a to g, all of them")
+    expect(set(changed) == set(CHANGE_CLUES), "the letters are a to g, all of them")
     expect(
         all(isinstance(word, str) and word in ("changes", "stays") for word in changed.values()),
         "each letter's word is `changes` or `stays`",
     )
-    wrong = [letter for letter in CHANGES if changed[letter] != CHANGES[letter]]
+    truth = really_changed()
+    wrong = [letter for letter in truth if changed[letter] != truth[letter]]
     expect(
         not wrong,
         "; ".join(f"{letter} is not right: {CHANGE_CLUES[letter]}" for letter in wrong),
