@@ -850,7 +850,7 @@ print("for each image:", *frozen_scans.shape[1:])
 
 # %%
 def tail_of(net):
-    """The net's own last parts, shared with it, and a new head: they go on where `once` ends."""
+    """The net's own last parts, not copies, and a new head: they go on after `once`."""
     head = nn.Linear(1280, 10)
     return nn.Sequential(net.features[7:], net.avgpool, nn.Flatten(), head)
 
