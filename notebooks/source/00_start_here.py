@@ -107,6 +107,7 @@ check.names_the_entries(entry_names)
 # | 5 | [Keep checkpoints that survive](05_checkpoint_policy.ipynb) | [exercises](05_checkpoint_policy_exercises.ipynb) | [solutions](../solutions/05_checkpoint_policy_exercises.ipynb) |
 # | 6 | [Load part of a model, or a model that is not quite yours](06_partial_loading.ipynb) | [exercises](06_partial_loading_exercises.ipynb) | [solutions](../solutions/06_partial_loading_exercises.ipynb) |
 # | 8 | [Train in stages, and ship what comes out](08_stages_and_tasks.ipynb) | [exercises](08_stages_and_tasks_exercises.ipynb) | [solutions](../solutions/08_stages_and_tasks_exercises.ipynb) |
+# | 11 | [Look up a message, and cure its cause](11_error_clinic.ipynb) | [exercises](11_error_clinic_exercises.ipynb) | [solutions](../solutions/11_error_clinic_exercises.ipynb) |
 #
 # - **Your copy is yours.** `python3 -m utils open` put the notebooks you are working on into the folder
 #   `work`. Updates of the course never change them.
