@@ -231,6 +231,17 @@ def test_copies_are_made_once_without_outputs(root):
     assert code and all(not c["outputs"] and c["execution_count"] is None for c in code)
 
 
+def test_what_one_looks_up_keeps_its_outputs(root):
+    commands.make_working_copies(root)
+    copy, original = (
+        json.loads((root / folder / "reference.ipynb").read_text(encoding="utf-8"))
+        for folder in ("work", "notebooks")
+    )
+    outputs = [cell["outputs"] for cell in copy["cells"] if cell["cell_type"] == "code"]
+    assert any(outputs)
+    assert outputs == [c["outputs"] for c in original["cells"] if c["cell_type"] == "code"]
+
+
 def test_solutions_are_copied_too_and_links_lead_to_copies(root):
     commands.make_working_copies(root)
     solved = root / "work/solutions/01_state_dict_solutions.ipynb"
@@ -309,6 +320,6 @@ def test_a_damaged_copy_is_named(root, capsys):
 
 def test_unknown_commands_and_help(capsys):
     assert commands.main(["frobnicate"]) == 1
-    assert "open, test, build, bench, progress, reset" in capsys.readouterr().err
+    assert "open, test, build, bench, progress, reset, snippet." in capsys.readouterr().err
     assert commands.main([]) == 0 and commands.main(["--help"]) == 0
     assert "open [ARGUMENT" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from utils import build
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("solutions/*.ipynb")])
-LESSONS = [p for p in NOTEBOOKS if p.parent.name == "notebooks" and "_exercises" not in p.stem]
+LESSONS = [p for p in NOTEBOOKS if build.is_lesson(p)]
 EXERCISES = sorted(ROOT.glob("notebooks/*_exercises.ipynb"))
 OUTCOME = re.compile(r"([✅❌⬜]) (\d+\.\d+ [^:\n]+)")
 TITLE = re.compile(r"^## (\d+\.\d+) (.+) \((\d+) minutes\)$", re.M)

@@ -48,6 +48,11 @@ class Target:
         return self.source.stem
 
 
+def is_lesson(path):
+    """Whether this notebook or source is one of the course's steps, which have numbers."""
+    return path.stem[0].isdigit() and not path.stem.endswith("_exercises")
+
+
 def targets(root=ROOT):
     """Every notebook that the sources stand for, in order."""
     found = []
@@ -278,7 +283,7 @@ def with_lesson_table(readme, root):
     """The text of `readme` with the table between its two comments made anew from the sources."""
     rows, total = ["| lesson | read | exercises |", "|:--|--:|--:|"], 0
     for source in sorted((root / "notebooks/source").glob("*.py")):
-        if source.stem.endswith("_exercises"):
+        if not is_lesson(source):
             continue
         text = source.read_text(encoding="utf-8")
         title = re.search(r"^# # (.+)$", text, re.M)[1]

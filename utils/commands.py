@@ -1,10 +1,12 @@
-"""`python3 -m utils COMMAND`: open, test, build, bench, progress, reset. Standard library only.
+"""`python3 -m utils COMMAND`: open, test, build, bench, progress, reset, snippet. Standard library only.
 
 open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
 test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
 test --full              with the long versions of the tests that kill, damage and fill disks
 progress                 what you have solved so far
 reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
+snippet                  list the tasks of notebooks/reference.ipynb
+snippet WORD …           print those with these words, as a program: `snippet resume > resume.py`
 build [NAME …]           after editing notebooks/source: make the notebooks anew
 build --check            say which notebooks are not what their source stands for
 bench [FOLDER]           measure utils/checkpoint.py beside torch.save and others on FOLDER's disk
@@ -20,6 +22,8 @@ import sys
 import time
 from pathlib import Path
 
+from utils import snippets
+from utils.build import is_lesson
 from utils.environment import ROOT, SetupError, ensure, say
 
 TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
@@ -37,6 +41,7 @@ def main(arguments, root=ROOT):
         "bench": bench,
         "progress": progress,
         "reset": reset,
+        "snippet": snippet,
     }
     name, *rest = arguments or ["help"]
     try:
@@ -152,15 +157,17 @@ def copies(root):
 def copy_for_work(original, path):
     """Copy a notebook, with its version; links lead to the other copies.
 
-    Outputs are left out, so that one predicts before one sees; but not those of a solution.
+    Outputs are left out, so that one predicts before one sees; but not those of a solution, nor of
+    what one only looks things up in.
     """
     notebook = read(original)
+    learned = is_lesson(original) or path.stem.endswith("_exercises")
     notebook["metadata"]["course"] = {"version": version_of(notebook)}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             text = "".join(cell["source"]).replace("](../notebooks/", "](../")
             cell["source"] = TO_SOLUTION.sub(r"](solutions/\1_solutions.ipynb)", text)
-        elif path.parent.name != "solutions":
+        elif learned:
             cell["outputs"], cell["execution_count"] = [], None
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -247,3 +254,30 @@ def solved(notebook):
                 answer = SOLVED.match("".join(output["data"].get("text/plain", "")))
                 numbers |= {answer[1]} if answer else set()
     return numbers
+
+
+# ---------------------------------------------------------------- snippets
+
+
+def snippet(words, root):
+    """List the reference's tasks, or print those with these words as one program."""
+    known = snippets.read(root / "notebooks/reference.ipynb")
+    if not words:
+        print_as_source(snippets.listing(known))
+        print("\nTo print one: python3 -m utils snippet WORD …", file=sys.stderr)
+        return 0
+    found = snippets.matching(known, words)
+    if not found:
+        titles = "; ".join(snippets.nearest(known, words))
+        raise SetupError(f"No snippet has the words {' '.join(words)!r}; nearest: {titles}.")
+    print_as_source("\n\n".join(each.program() for each in found).rstrip())
+    return 0
+
+
+def print_as_source(text):
+    """Print in UTF-8, as Python reads its programs, also where the screen has another code."""
+    sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        say(text)
+    except BrokenPipeError:  # whoever reads it, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -109,6 +109,8 @@ check.names_the_entries(entry_names)
 # | 8 | [Train in stages, and ship what comes out](08_stages_and_tasks.ipynb) | [exercises](08_stages_and_tasks_exercises.ipynb) | [solutions](../solutions/08_stages_and_tasks_exercises.ipynb) |
 # | 11 | [Look up a message, and cure its cause](11_error_clinic.ipynb) | [exercises](11_error_clinic_exercises.ipynb) | [solutions](../solutions/11_error_clinic_exercises.ipynb) |
 #
+# - **A task, and no time for a lesson:** [Look it up](reference.ipynb) has a table of what to save and how, and short
+#   programs to copy.
 # - **Your copy is yours.** `python3 -m utils open` put the notebooks you are working on into the folder
 #   `work`. Updates of the course never change them.
 # - **How far am I?** In a terminal (menu *File*, *New*, *Terminal*), `python3 -m utils progress` lists what you have

@@ -468,8 +468,16 @@ for group in optimizer.param_groups:
 print(optimizer.param_groups[0]["lr"])
 
 # %% [markdown]
-# With a scheduler that computes the rate from the number of steps, this lasts until its next step. Then change the
-# scheduler, or build a new one for the rest.
+# With a scheduler that computes the rate from the number of steps, this lasts until its next step. Then build a new scheduler
+# for the rest, after setting `group["initial_lr"]` too: it came with the file, and is what such a scheduler starts from.
+
+# %%
+optimizer.param_groups[0]["initial_lr"] = 0.1  # as an old scheduler has left it
+LambdaLR(optimizer, lambda step: 1.0)
+print("initial_lr of the file:", optimizer.param_groups[0]["lr"])
+optimizer.param_groups[0].update(lr=0.001, initial_lr=0.001)
+LambdaLR(optimizer, lambda step: 1.0)
+print("set as well:", optimizer.param_groups[0]["lr"])
 
 # %% [markdown]
 # ## Sharp bits: the optimizer knows parameters by their number

@@ -1,0 +1,272 @@
+"""The reference: every snippet runs alone, prints what the notebook says, and keeps to its form."""
+
+import ast
+import builtins
+import json
+import os
+import re
+import subprocess
+import sys
+import symtable
+from pathlib import Path
+
+import pytest
+
+from tests import alone
+from utils import commands, snippets
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "notebooks/reference.ipynb"
+CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+TEXT = "".join("".join(c["source"]) + "\n" for c in CELLS if c["cell_type"] == "markdown")
+SNIPPETS = snippets.read(NOTEBOOK)
+GROUPS = "Weights, Whole runs, Parts, Devices, Safety, Formats, Export, Housekeeping".split(", ")
+LIBRARIES = {"torch", "torchvision", "safetensors", "numpy", *sys.stdlib_module_names}
+# calls that torch 2.0 did not have, and the version that brought them
+LATER = {
+    "mmap=True": (2, 1),
+    "assign=True": (2, 1),
+    "get_ema_multi_avg_fn": (2, 1),
+    "torch.export.export": (2, 1),
+    "export.Dim": (2, 2),
+    "model.compile()": (2, 2),
+    "amp.GradScaler": (2, 3),
+    "dcp_to_torch_save": (2, 3),
+    "safe_globals(": (2, 5),
+    "get_unsafe_globals_in_checkpoint": (2, 6),
+}
+
+every_snippet = pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.title)
+
+
+# ---------------------------------------------------------------- they run
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """`{title: what became of it}`: all of them run, each in a process and a folder of its own."""
+    results = alone.run([s.code for s in SNIPPETS], tmp_path_factory.mktemp("forked"))
+    return dict(zip([s.title for s in SNIPPETS], results))
+
+
+def objection(snippet, result):
+    """What is wrong with what a snippet did when it ran alone; '' if nothing is."""
+    if result.code:
+        return f"it ended with {result.code}: {result.errors}"
+    if result.errors:
+        return f"it complained: {result.errors}"
+    if not result.output.strip():
+        return "it printed nothing, and so has proved nothing"
+    printed, stored = map(alone.without_measured, (result.output, snippet.output))
+    return "" if printed == stored else f"it printed {printed!r}, and the notebook has {stored!r}"
+
+
+@every_snippet
+def test_it_runs_alone_and_prints_what_the_notebook_says(snippet, done):
+    assert not objection(snippet, done[snippet.title])
+
+
+def test_really_new_interpreters_say_the_same(tmp_path):
+    chosen = [next(s for s in SNIPPETS if s.group == name) for name in ("Whole runs", "Safety")]
+    for snippet, result in zip(chosen, alone.run([s.code for s in chosen], tmp_path, fork=False)):
+        assert not objection(snippet, result), snippet.title
+
+
+NETWORK = """\
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(server.getsockname())
+print(1)
+"""
+LEANING = {
+    "it ended with 1": {
+        "a missing import": "print(torch.ones(2))",
+        "the course's own package": "import utils\nprint(1)",
+        "the repository's tests": "import tests\nprint(1)",
+        "a file of another": "import torch\nprint(torch.load('weights.pt'))",
+        "the network": NETWORK,
+        "a variable of another": "print(model)",
+    },
+    "it ended with 3": {"another exit code": "import sys\nprint(1)\nsys.exit(3)"},
+    "it ended with -9": {"killed": "import os\nprint(1)\nos.kill(os.getpid(), 9)"},
+    "it complained": {"a warning": "import warnings\nprint(1)\nwarnings.warn('old')"},
+    "it printed nothing": {"no proof": "import torch\nmodel = 1"},
+    "it printed '2": {"another output": "print(2)"},
+    "it printed 'MEASURED x": {"another unit": "print('≈ 2 x')"},
+    "": {"right": "print(1)"},
+}
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_snippet_that_does_not_stand_alone_is_refused(tmp_path, fork):
+    """Also `utils` and `tests` are beyond its reach, which the course's environment has on its path."""
+    wrong = [(words, code) for words, codes in LEANING.items() for code in codes.values()]
+    if not fork:  # slower, and the same rules: one of each kind that could differ
+        wrong = [(words, code) for words, code in wrong if "utils" in code or "exit" in code]
+    stored = snippets.Snippet("", "", "", "import torch\nmodel = 1\n", "1\n")
+    for (words, code), result in zip(wrong, alone.run([c for _, c in wrong], tmp_path, fork=fork)):
+        found = objection(stored, result)
+        assert found.startswith(words) and bool(found) == bool(words), (code, found)
+
+
+# ---------------------------------------------------------------- their form
+
+
+def undefined(code):
+    """Names that a program uses, and neither makes nor imports nor has from Python."""
+    top = symtable.symtable(code, "snippet", "exec")
+    made = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    known = made | set(dir(builtins)) | {"__file__", "__name__"}
+    used, scopes = set(), [top]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        used |= {
+            s.get_name()
+            for s in scope.get_symbols()
+            if s.is_referenced() and (s.is_global() or scope is top)
+        }
+    return used - known
+
+
+def imports(code):
+    """`{name in the program: module}`."""
+    found = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {(a.asname or a.name.split(".")[0]): a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(a.asname or a.name): node.module for a in node.names}
+    return found
+
+
+def test_there_are_enough_and_each_group_has_some():
+    assert len(SNIPPETS) == len(re.findall("^### ", TEXT, re.M)) >= 30
+    assert len(SNIPPETS) == sum(c["cell_type"] == "code" for c in CELLS) - 1  # the first
+    assert list(dict.fromkeys(snippet.group for snippet in SNIPPETS)) == GROUPS
+    for group in GROUPS:
+        assert sum(snippet.group == group for snippet in SNIPPETS) >= 3, group
+    assert len({snippet.title.lower() for snippet in SNIPPETS}) == len(SNIPPETS)
+
+
+@every_snippet
+def test_it_has_its_own_names_and_few_lines(snippet):
+    assert not undefined(snippet.code)
+    found = imports(snippet.code)
+    assert {module.split(".")[0] for module in found.values()} <= LIBRARIES
+    used = {n.id for n in ast.walk(ast.parse(snippet.code)) if isinstance(n, ast.Name)}
+    assert set(found) <= used, "an import that nothing uses"
+    assert len([line for line in snippet.code.splitlines() if line.strip()]) <= 15
+
+
+def test_names_that_nothing_defines_are_found():
+    assert undefined("def f(x):\n    return y + x + len(x)\nprint(f(z))") == {"y", "z"}
+    assert undefined("import a.b as c\nfrom d import e\nprint([c for q in e], a)") == {"a"}
+    assert undefined(
+        "class A:\n    b = B\nh = 0\ndef f():\n    global h\n    h = 1\nprint(A, f)"
+    ) == {"B"}
+
+
+@every_snippet
+def test_it_says_when_to_use_it_and_names_a_trap(snippet):
+    when, trap = snippet.text.split("\n\n")
+    assert trap.startswith("**Trap:** ") and trap.endswith(".")
+    assert when.endswith(".") and not re.search(r"[.?!]\s+[A-Z]", when), "more than one sentence"
+    assert len(snippet.title) < 75 and not re.search(r"[`#*()]", snippet.title)
+
+
+@every_snippet
+def test_it_is_marked_with_the_torch_that_it_needs(snippet):
+    needs = max((v for call, v in LATER.items() if call in snippet.code), default=None)
+    says = re.search(r"torch ≥ (\d+)\.(\d+)", snippet.when)
+    if needs:
+        assert says and tuple(map(int, says.groups())) == needs
+
+
+@every_snippet
+def test_loading_is_safe_unless_it_is_about_that(snippet):
+    if snippet.title == "Save and load in two lines":
+        return
+    for node in ast.walk(ast.parse(snippet.code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            trusted = snippet.title == "Turn a pickled model into weights"
+            assert options.get("weights_only") == "True" or trusted, ast.unparse(node)
+
+
+def test_links_within_the_notebook_find_their_headings():
+    headings = {title.replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, re.M)}
+    goals = re.findall(r"\]\(#([^)]+)\)", TEXT)
+    assert len(goals) > 15 and set(goals) <= headings, set(goals) - headings
+    assert {group.replace(" ", "-") for group in GROUPS} <= set(goals)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def snippet_command(*words):
+    """`python -m utils snippet …` as a user starts it, with any Python: here without torch in reach."""
+    command = [sys.executable, "-I", "-S", str(ROOT / "utils"), "snippet", *words]
+    return subprocess.run(command, capture_output=True, encoding="utf-8")
+
+
+def test_without_words_it_lists_every_title_in_its_group():
+    done = snippet_command()
+    assert done.returncode == 0 and "python3 -m utils snippet WORD" in done.stderr
+    blocks = [block.splitlines() for block in done.stdout.strip().split("\n\n")]
+    assert [block[0] for block in blocks] == GROUPS
+    listed = [line.strip() for block in blocks for line in block[1:]]
+    assert listed == [snippet.title for snippet in SNIPPETS]
+
+
+def test_what_it_prints_is_a_program_that_runs(tmp_path):
+    done = snippet_command("resume")
+    assert done.returncode == 0 and not done.stderr
+    wanted = [s for s in SNIPPETS if "resume" in s.title.lower()]
+    assert len(wanted) >= 3
+    for snippet in wanted:
+        assert f"# {snippet.title}\n# Trap: " in done.stdout and snippet.code in done.stdout
+    assert done.stdout.count("# Trap: ") == len(wanted)
+    (result,) = alone.run([done.stdout], tmp_path, fork=False)
+    assert result == alone.Done(0, "".join(snippet.output for snippet in wanted), "")
+
+
+def test_one_match_is_that_snippet_and_nothing_else():
+    snippet = next(s for s in SNIPPETS if "without one" in s.title)
+    done = snippet_command("gpu", "without", "one")
+    comments, _, code = done.stdout.partition("\n\n")
+    assert code == f"{snippet.code}\n"
+    lines = comments.splitlines()
+    assert lines[0] == f"# {snippet.title}" and all(line.startswith("# ") for line in lines)
+    assert " ".join(line[2:] for line in lines[1:]) == " ".join(f"Trap: {snippet.trap}".split())
+
+
+@pytest.mark.parametrize(
+    "words, title",
+    [
+        (["RESUME", "middle"], "Resume in the middle of an epoch"),
+        (["lfs"], "Find out what kind of file it is"),  # in its code only
+        (["size mismatch"], "Load pretrained weights into a model with another number of classes"),
+        (["_orig_mod"], "Load weights saved from a model under torch.compile"),
+    ],
+)
+def test_words_are_looked_for_in_titles_first_then_everywhere(words, title):
+    assert [s.title for s in snippets.matching(SNIPPETS, words)] == [title]
+
+
+def test_no_match_is_one_sentence_with_the_nearest_titles(capsys):
+    assert commands.main(["snippet", "safetensor", "metdata"]) == 1
+    out, error = capsys.readouterr()
+    assert not out and len(error.strip().splitlines()) == 1
+    assert error.startswith("No snippet has the words 'safetensor metdata'; nearest: ")
+    assert "Read names and metadata of a safetensors file without loading it" in error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_who_stops_early_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-I", "-S", str(ROOT / "utils"), "snippet", "resume"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
