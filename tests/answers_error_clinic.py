@@ -114,7 +114,11 @@ ANSWERS = [
     files("h: 'broken' is none of the words", h=("broken", 1234)),
     files("h: a pair of a word and its evidence", h="cut short"),
     files("h: None is none of the words", h=(None, 1234)),
-    Answer("says_what_files_are", "files = {'a': ('CUDA', 'cuda:3')}", "the letters are a, b, c"),
+    Answer(
+        "says_what_files_are",
+        "files = {'a': ('CUDA', 'cuda:3')}",
+        "right so far; these are not in it yet: b, c",
+    ),
     Answer("says_what_files_are", "files = ['CUDA'] * 8", "a dictionary is wanted"),
     # 11.2
     checkpoints(),
@@ -155,6 +159,10 @@ ANSWERS = [
     load(
         "a net with a layer named `submodule` does not load: the names do not match",
         ('n.removeprefix("module.")', 'n.replace("module.", "")'),
+    ),
+    load(
+        "a net with a layer named `submodule` does not load: the names do not match",
+        ('n.removeprefix("module.")', 'n.lstrip("module.")'),
     ),
     load("without `head.bias` was accepted", ("(weights)", "(weights, strict=False)")),
     load("in train mode", ("model.eval()", "model")),

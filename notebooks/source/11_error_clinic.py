@@ -7,8 +7,9 @@
 # **You need** [lesson 1](01_state_dict.ipynb); the sections name the lessons that explain more. **About 45 minutes**, or one
 # minute for one message.
 #
-# To look something up, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of the last line of your error,
-# without its names and numbers.
+# To look something up, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of your error, without its names.
+# Where `torch.load` says `Weights only load failed.`, take the words after `WeightsUnpickler error:`, with their number; its
+# last line (`Check the documentation of torch.load …`) is the same in all of them.
 
 # %% [markdown]
 # ## Index of messages
@@ -150,8 +151,9 @@ def what_is(path):
     if start.startswith(b"PK") and not zipfile.is_zipfile(path):
         return "a ZIP archive that was cut short"
     if start.startswith(b"PK"):
-        names = " ".join(zipfile.ZipFile(path).namelist())
-        return next((RECORDS[name] for name in RECORDS if name in names), "another ZIP")
+        names = [n.split("/", 1)[-1] for n in zipfile.ZipFile(path).namelist()]
+        found = [RECORDS[r] for r in RECORDS if any(n.startswith(r) for n in names)]
+        return [*found, "another ZIP"][0]
     if start[8:9] == b"{":
         return "safetensors"
     for beginning, meaning in STARTS.items():
@@ -250,7 +252,7 @@ message(torch.load, folder / "cut.pt")
 # %% [markdown]
 # *Look at* the first bytes and the size: it begins like an archive, and a ZIP archive's table of contents stands at the *end*.
 # *Cure:* download it again, or go back to the checkpoint before; write your own with a temporary file and `os.replace`, as
-# in [lesson 5](05_checkpoint_policy.ipynb). What comes before the cut is often intact, but with no table no reader finds it.
+# in [lesson 5](05_checkpoint_policy.ipynb). What comes before the cut is often intact, but without the table `torch.load` does not find it.
 
 # %%
 print((folder / "cut.pt").read_bytes()[:2], what_is(folder / "cut.pt"))
@@ -260,7 +262,7 @@ print("complete again:", list(torch.load(folder / "cut.pt")))
 # %% [markdown]
 # ### Nothing to read
 #
-# `EOFError` without a text: not one byte was left. Either the file is empty, or a buffer stands at its end.
+# `EOFError` without a text: not one byte was left. The file is empty, or a buffer stands at its end.
 
 # %%
 (folder / "empty.pt").touch()
@@ -272,7 +274,7 @@ message(torch.load, buffer)
 
 # %% [markdown]
 # *Look at* `path.stat().st_size` or `buffer.tell()`. *Cure:* an empty file is lost (a full disk, a process killed at the start
-# of a save); a buffer wants `seek(0)`. A file of the old format that was cut short says it with a text:
+# of a save); a buffer wants `seek(0)`. A file of the old format that was cut short gives the same or, cut in its numbers, a text:
 
 # %%
 print(f"{buffer.tell() > 0}, and then {buffer.seek(0)}: {list(torch.load(buffer))}")
@@ -296,7 +298,8 @@ record = zipfile.ZipFile(folder / "layer.pt").read("layer/data.pkl")
 message(pickle.loads, record)
 
 # %% [markdown]
-# *Look at* the first byte: 128 begins every pickle, and `P` an archive of `torch.save` (149 is the first instruction that the
+# *Look at* the first byte: 128 begins every pickle since protocol 2, also a file of `torch.save` from before 1.6, and `P` an
+# archive (149 is the first instruction that the
 # careful reader does not know). *Cure:* the function that belongs to the one that wrote. And `pickle.load` runs what the file
 # says, so only for files that you trust.
 
@@ -317,7 +320,7 @@ message(torch.load, folder / "tensors.pt")
 
 # %% [markdown]
 # *Look at* the first bytes, not at the ending. *Cure:* rename it. An open *file* has no ending: it fails in a way that depends
-# on its first byte, which is the length of its header. *Cure:* give `torch.load` the path.
+# on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path.
 
 # %%
 (folder / "tensors.pt").rename(folder / "good.safetensors")
@@ -390,7 +393,8 @@ compiled = torch.compile(nn.Linear(4, 2))
 message(layer.load_state_dict, compiled.state_dict())
 
 # %% [markdown]
-# *Cure:* save the model that you passed in, or compile it in place: `model.compile()` leaves the names alone.
+# *Cure:* for a file that exists, take `_orig_mod.` away from the front, as above. For the next one, save the model that you
+# passed in, or compile it in place: `model.compile()` leaves the names alone.
 
 # %%
 in_place = nn.Linear(4, 2)
@@ -504,7 +508,7 @@ print(sorted(names))
 # is gone for good ([lesson 2](02_whole_model.ipynb)).
 
 # %%
-with torch.serialization.safe_globals([Net, nn.Linear, getattr, set]):
+with torch.serialization.safe_globals([Net, nn.Linear]):
     message(torch.load, folder / "whole.pt")
 whole = torch.load(folder / "whole.pt", weights_only=False)
 torch.save(whole.state_dict(), folder / "weights.pt")
@@ -680,13 +684,16 @@ message(torch.optim.SGD(layer.parameters(), lr=0.1).load_state_dict, saved)
 # ### Another optimizer
 #
 # The state of another *kind* of optimizer. Nobody compares the kinds: the error comes where a key is missing, in loading or
-# at the first step.
+# at the first step. Adam and AdamW have the same keys: there nothing fails, and the file's `weight_decay` replaces yours.
 
 # %%
 message(torch.optim.Adam(layer.parameters()).load_state_dict, saved)
 sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
 sgd.load_state_dict(stepped(torch.optim.Adam, layer).state_dict())
 message(sgd.step)
+adamw = torch.optim.AdamW(layer.parameters(), weight_decay=0.1)
+adamw.load_state_dict(stepped(torch.optim.Adam, layer).state_dict())
+print("weight_decay after loading:", adamw.param_groups[0]["weight_decay"])
 
 # %% [markdown]
 # *Look at* the keys of one parameter's state: `momentum_buffer` is SGD, `exp_avg` and `step` Adam. *Cure:* the optimizer that
@@ -726,7 +733,7 @@ new = torch.optim.SGD(layer.parameters(), lr=0.1)
 message(torch.optim.lr_scheduler.StepLR, new, step_size=1, last_epoch=3)
 
 # %% [markdown]
-# *Cure:* not `last_epoch`. Build the scheduler as in a new run, then load its state, after the optimizer's
+# *Cure:* leave `last_epoch` out. Build the scheduler as in a new run, then load its state, after the optimizer's
 # ([lesson 3](03_resume.ipynb)).
 
 # %%
@@ -772,18 +779,20 @@ for epoch in range(3):
 message(scheduler.step)
 
 # %% [markdown]
-# *Cure* is not to build it with a larger number and then load: the number comes from the file. Change it after loading, and
-# know that the curve changes too.
+# The state of the scheduler holds the number and the curve, as two entries. *Cure* is not to change the number after loading:
+# the error goes, and the rate follows the old curve beyond its end. Build the scheduler for the longer run, and load all
+# but these two:
 
 # %%
 optimizer, scheduler = one_cycle(10)
-scheduler.load_state_dict(finished)
-print("steps after loading:", scheduler.total_steps)
-scheduler.total_steps = 10
-for epoch in range(2):
+planned = "total_steps", "_schedule_phases"
+scheduler.load_state_dict({k: v for k, v in finished.items() if k not in planned})
+rates = []
+for epoch in range(10 - scheduler.last_epoch - 1):
     optimizer.step()
     scheduler.step()
-print("last epoch:", scheduler.last_epoch)
+    rates.append(scheduler.get_last_lr()[0])
+print("it goes down to the end:", rates[-1] == min(rates) < 0.001, scheduler.last_epoch)
 
 # %% [markdown]
 # ### A random state that was moved

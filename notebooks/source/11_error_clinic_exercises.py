@@ -88,11 +88,11 @@ check.make_checkpoints("files/ward")
 #
 # | word | what is wrong | evidence |
 # |:--|:--|:--|
-# | `"prefix"` | the names have a prefix | the whole prefix, to its last dot |
+# | `"prefix"` | the names have a prefix | the whole prefix, with its last dot |
 # | `"nested"` | the weights are in an entry of their own | its key |
 # | `"shape"` | an entry has another shape | its name |
 # | `"missing"` | an entry is missing | its name |
-# | `"not finite"` | an entry holds numbers that are none | its name |
+# | `"not finite"` | an entry holds `nan` or infinity | its name |
 #
 # <details>
 # <summary>Hint</summary>
@@ -171,7 +171,7 @@ def shrink(epoch):
 # <details>
 # <summary>Hint</summary>
 #
-# Three things are wrong, and each has its section under *No message at all* or is a number. Print
+# Three things are wrong, and two have their sections under *No message at all*, the third is a number. Print
 # `optimizer.param_groups[0]["lr"]`, and whether the optimizer's parameters are the model's.
 # </details>
 
@@ -209,7 +209,7 @@ check.continues_the_run(resume)
 #
 # `keep_best(model, train, score, epochs, path)` is to train, and to keep the weights of the best epoch. `train(model)` trains
 # one epoch and wants the model in train mode; `score(model)` wants it in eval mode, and returns a number that NumPy computed,
-# perhaps a negative one. The file holds `"weights"` and `"score"`, and the default `torch.load` reads it. Repair the program.
+# perhaps a negative one. The file holds `"weights"` and `"score"`, nothing else, and the default `torch.load` reads it. Repair the program.
 #
 # <details>
 # <summary>Hint</summary>
