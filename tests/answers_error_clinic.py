@@ -219,7 +219,7 @@ ANSWERS = [
         ('    model.load_state_dict(run["model"])\n', ""),
     ),
     resume("returned None", ("    return optimizer", "    optimizer")),
-    resume("a dict, and not three", ("return optimizer, scheduler, ", "return run or ")),
+    resume("a dict, and not a tuple of three", ("return optimizer, scheduler, ", "return run or ")),
     resume(
         "the weights are not those of the run that was not stopped",
         (

@@ -230,6 +230,7 @@ model, optimizer = build()
 scores, on_disk = [], []
 for epoch in range(1, 11):
     if epoch == 7:
+        checkpoint.save(folder / "before_experiment.pt", state)  # no rule removes it
         optimizer.param_groups[0]["lr"] = 3.0
     scores.append(run_epoch(model, optimizer, epoch))
     state = capture(model=model, optimizer=optimizer, position={"epoch": epoch})
@@ -321,6 +322,26 @@ print(max(lost[10], lost[45]) - lost[22] < 0.02)
 
 # %% [markdown]
 # The valley is broad: a factor of two to either side costs little. So an estimate of the two times will do.
+#
+# An interval in minutes need not wait for the end of an epoch. Count steps, or look at the clock; here a clock that we
+# compute, with two seconds for each step:
+
+# %%
+def steps_with_a_save(is_due, steps=1000, seconds_per_step=2):
+    saved, last = [], 0
+    for step in range(1, steps + 1):
+        now = step * seconds_per_step  # in a real program, time.monotonic()
+        if is_due(step, now - last):
+            saved.append(step)
+            last = now
+    return saved
+
+# %%
+print("every 400 steps:  ", steps_with_a_save(lambda step, since: step % 400 == 0))
+print("every ten minutes:", steps_with_a_save(lambda step, since: since >= 600))
+
+# %% [markdown]
+# To continue in the middle of an epoch, the file must say where it was ([lesson 3](03_resume.ipynb)).
 #
 # A save that does not keep the training waiting is cheaper, and may come more often. With `background=True` the state is
 # copied in memory, and a thread writes the copy while training goes on. *Predict:* the weights change right after the call.

