@@ -152,9 +152,7 @@ def deliver(model, labels, path):
         ),
     ),
     delivers("KeyError", read=READ.replace('{"labels.txt": ""}', "{}")),
-    delivers("`model` is", "def deliver(model, labels, path):\n    pass\n")
-    if False
-    else delivers("no file was written", "def deliver(model, labels, path):\n    pass\n"),
+    delivers("no file was written", "def deliver(model, labels, path):\n    pass\n"),
     # 4.2
     scaled(
         "is_large = (images > 1).flatten(1).any(1)[:, None, None, None]\n"

@@ -3,6 +3,7 @@
 import html
 import os
 import sys
+import warnings
 
 import pytest
 
@@ -116,6 +117,22 @@ def test_strict_raises_for_grading(answer, word, monkeypatch):
     (line,) = caught.value._render_traceback_()
     assert line.startswith("CheckFailed: ") and "9.1 is three" in line
     assert repr(is_three(3)) == "✅ 9.1 is three"
+
+
+def test_a_check_survives_an_exit():
+    outcome = is_three(raises(SystemExit(4)))
+    assert repr(outcome).startswith("❌ 9.1 is three: your code raised SystemExit: 4")
+
+
+def test_a_check_answers_with_one_line_whatever_is_deprecated():
+    def answer():
+        warnings.warn("old", FutureWarning, stacklevel=1)
+        return 3
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert is_three(answer).status == "passed"
+    assert not caught
 
 
 # ---------------------------------------------------------------- the fresh process

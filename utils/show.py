@@ -63,11 +63,11 @@ class Picture:
         return data, {"image/png": {"alt": self.message}}
 
 
-def _axes(width, height, columns=1):
+def _axes(width, height, rows=1, columns=1, **options):
     from matplotlib.figure import Figure  # not pyplot: no global state, no second display
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def digit_images(images, labels, answers):
@@ -236,10 +236,8 @@ def resumed_runs(reference, runs, stop):
         runs: {name: (losses, rates)} from batch `stop` on.
         stop: how many batches there were before the stop.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(2, len(runs), sharex=True, sharey="row", height_ratios=(3, 2))
+    grid = {"sharex": True, "sharey": "row", "height_ratios": (3, 2)}
+    figure, axes = _axes(11, 4, rows=2, columns=len(runs), **grid)
     words, end = [], stop + max(len(losses) for losses, _ in runs.values())
     for column, (name, run) in zip(axes.T, runs.items()):
         for axis, expected, found in zip(column, reference, run):
@@ -280,13 +278,14 @@ def retention(on_disk, keep_last, keep_every):
         "best": ("#dd8452", "//"),
     }
     last, every, best = rules
-    used = []
+    newest_there = few = True
     for now, epochs in enumerate(on_disk, start=1):
+        newest_there &= set(range(max(1, now - keep_last + 1), now + 1)) <= set(epochs)
+        few &= len(epochs) <= keep_last + 1 + now // keep_every
         for epoch in epochs:
             rule = last if epoch > now - keep_last else every if epoch % keep_every == 0 else best
             colour, hatch = rules[rule]
             axis.barh(epoch, 1, left=now - 0.5, color=colour, hatch=hatch, edgecolor="white")
-            used.append(rule)
     count = len(on_disk)
     axis.set(xlabel="after epoch", ylabel="file of epoch", xlim=(0.5, count + 0.5))
     axis.set(xticks=range(1, count + 1), yticks=range(1, count + 1))
@@ -296,10 +295,8 @@ def retention(on_disk, keep_last, keep_every):
     figure.legend(handles=handles, title="kept, as it is", loc="outside right upper", frameon=False)
     return Picture(
         figure,
-        f"after each epoch there are the last {keep_last}: "
-        f"{all(set(range(max(1, n - keep_last + 1), n + 1)) <= set(d) for n, d in enumerate(on_disk, 1))}; "
-        f"never more than {keep_last} + 1 + one in {keep_every} files: "
-        f"{all(len(d) <= keep_last + 1 + n // keep_every for n, d in enumerate(on_disk, 1))}",
+        f"after each epoch there are the last {keep_last}: {newest_there}; "
+        f"never more than {keep_last} + 1 + one in {keep_every} files: {few}",
     )
 
 

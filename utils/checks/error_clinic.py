@@ -3,7 +3,6 @@
 import argparse
 import pickle
 import tempfile
-import warnings
 import zipfile
 from copy import deepcopy
 from pathlib import Path
@@ -320,9 +319,7 @@ def continues_the_run(resume):
         epoch == 3,
         f"epochs 0 to 2 were finished, and {epoch!r} was returned as the one to train next",
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a scheduler that steps before its optimizer
-        train_epochs(model, optimizer, scheduler, (3, 4))
+    train_epochs(model, optimizer, scheduler, (3, 4))
     train_epochs(*run, (3, 4))
     expect(
         same(dict(model.state_dict()), dict(run[0].state_dict())),

@@ -3,7 +3,6 @@
 import random
 import sys
 import tempfile
-import warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,22 +16,8 @@ from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 
 exercises = Exercises()
-summary = exercises.summary
+check, summary = exercises.check, exercises.summary
 fresh.warm_up()
-
-
-def check(number, name):
-    """As in other lessons, but without the FutureWarning of every call to torch.jit."""
-
-    def decorate(function):
-        def quietly(*args):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                function(*args)
-
-        return exercises.check(number, name)(quietly)
-
-    return decorate
 
 
 def reason(error):
@@ -110,7 +95,6 @@ def answers_elsewhere(path, images, answers, labels):
     """In a new process that cannot import the model's class."""
     torch.set_num_threads(1)
     sys.modules["utils.models"] = None
-    warnings.simplefilter("ignore")
     extra = {"labels.txt": "", "labels": "", "labels.json": ""}
     try:
         model = torch.jit.load(path, _extra_files=extra)
