@@ -83,6 +83,21 @@ if zipfile.is_zipfile(path):
         script = any(name.endswith("constants.pkl") for name in archive.namelist())
 """
 
+
+def asserting(test, words, load="torch.load(path)"):
+    """Loads by the right function, and judges by one test what came."""
+    return weights_of(
+        f"""{IS_SCRIPT}\
+try:
+    found = torch.jit.load(path).state_dict() if script else {load}
+    assert {test}
+except Exception as error:
+    raise ValueError(path) from error
+return found""",
+        words,
+    )
+
+
 ANSWERS = [
     # 4.1
     delivers(),
@@ -344,16 +359,10 @@ return found"""
         + "return torch.jit.load(path).state_dict() if script else torch.load(path)",
         "a state_dict in the format from before torch 1.6 was refused: no zip file",
     ),
-    weights_of(
-        IS_SCRIPT
-        + """\
-try:
-    found = torch.jit.load(path).state_dict() if script else torch.load(path, weights_only=False)
-    assert found and all(map(torch.is_tensor, found.values()))
-except Exception as error:
-    raise ValueError(path) from error
-return found""",
+    asserting(
+        "found and all(map(torch.is_tensor, found.values()))",
         "a pickled model was unpickled",
+        load="torch.load(path, weights_only=False)",
     ),
     weights_of(
         IS_SCRIPT
@@ -388,38 +397,16 @@ if not isinstance(found, dict) or not all(map(torch.is_tensor, found.values())):
 return found""",
         "for a checkpoint with the state_dict in it, a NoneType was returned",
     ),
-    weights_of(
-        IS_SCRIPT
-        + """\
-try:
-    found = torch.jit.load(path).state_dict() if script else torch.load(path)
-    assert any(map(torch.is_tensor, found.values()))
-except Exception as error:
-    raise ValueError(path) from error
-return found""",
+    asserting(
+        "any(map(torch.is_tensor, found.values()))",
         "for a dictionary of tensors and a number, a dict was returned",
     ),
-    weights_of(
-        IS_SCRIPT
-        + """\
-try:
-    found = torch.jit.load(path).state_dict() if script else torch.load(path)
-    assert all(map(torch.is_tensor, found.values()))
-except Exception as error:
-    raise ValueError(path) from error
-return found""",
+    asserting(
+        "all(map(torch.is_tensor, found.values()))",
         "for an empty dictionary, a dict was returned",
     ),
-    weights_of(
-        IS_SCRIPT
-        + """\
-try:
-    found = torch.jit.load(path).state_dict() if script else torch.load(path)
-    found = found.get("state_dict", found)
-    assert found and all(map(torch.is_tensor, found.values()))
-except Exception as error:
-    raise ValueError(path) from error
-return found""",
+    asserting(
+        "(found := found.get('state_dict', found)) and all(map(torch.is_tensor, found.values()))",
         "for a checkpoint with the state_dict in it, an OrderedDict was returned",
     ),
     Answer("finds_weights", "weights_of = 'weights'", "`weights_of` is a str"),
