@@ -292,7 +292,9 @@ def retention(on_disk, keep_last, keep_every):
     handles = [
         Patch(color=colour, hatch=hatch, label=rule) for rule, (colour, hatch) in rules.items()
     ]
-    figure.legend(handles=handles, title="kept, as it is", loc="outside right upper", frameon=False)
+    figure.legend(
+        handles=handles, title="kept because it is", loc="outside right upper", frameon=False
+    )
     return Picture(
         figure,
         f"after each epoch there are the last {keep_last}: {newest_there}; "

@@ -544,7 +544,7 @@ for name, layer in {"first": first, "second": second}.items():
 # <details>
 # <summary>You build the scheduler after loading the optimizer, then load the scheduler. What goes wrong?</summary>
 #
-# The scheduler's constructor sets the optimizer's learning rate, and the first epoch runs with it.
+# The constructor of `LambdaLR` or `OneCycleLR` sets the optimizer's learning rate, and the first epoch runs with it.
 # </details>
 #
 # <details>

@@ -933,7 +933,7 @@ print(f"the tail is ≈ {share:.2f} of the whole; less than a third: {share < 1 
 # %% [markdown]
 # ## The proof
 #
-# Two stages of three epochs each on the new task. Where a run is, two numbers say.
+# Two stages of three epochs each on the new task. Two numbers say where a run is.
 
 # %%
 POSITIONS = [(stage, epoch) for stage in range(2) for epoch in range(3)]
