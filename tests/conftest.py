@@ -3,7 +3,7 @@
 
 def pytest_collectstart(collector):
     """Before such a file is imported; other tests do not wait for torch."""
-    if collector.path.name in ("test_checks.py", "test_core.py", "test_checkpoint.py"):
-        from utils.checks import fresh
+    if collector.path.name in ("test_checks.py", "test_checking.py", "test_checkpoint.py"):
+        from utils.checking import fresh
 
         fresh.warm_up("torch._dynamo")

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from tests.lab import find_browser, lab
-from utils import commands
-from utils.environment import ROOT
+from tests.support.browser import find_browser, lab
+from utils.tools import commands
+from utils.tools.course import ROOT
 
 EXERCISES = "01_state_dict_exercises.ipynb"
 WRONG = """\

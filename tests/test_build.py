@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils import build
+from utils.tools import build
 
 SOURCE = """\
 # %% [markdown]

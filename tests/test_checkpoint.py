@@ -26,13 +26,13 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from utils import bench, checkpoint
+from utils import checkpoint
+from utils.checking import fresh
 from utils.checkpoint import CheckpointDamaged, CheckpointError, Checkpoints, capture, restore
-from utils.checks import fresh
 from utils.models import SmallCNN
+from utils.tools import bench
+from utils.tools.course import ROOT
 from utils.training import train_epoch
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -632,7 +632,7 @@ def resumed_elsewhere(path):
 
 
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
-    from utils.checks.resume import same
+    from utils.checking.errors import same
 
     torch.set_num_threads(1)
     parts = build()

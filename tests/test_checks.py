@@ -12,14 +12,12 @@ import torch
 from torch import nn
 
 from utils.checks import partial_loading, state_dict
+from utils.tools.course import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-LESSONS = [
-    path.stem.removeprefix("answers_") for path in Path(__file__).parent.glob("answers_*.py")
-]
+LESSONS = [path.stem for path in Path(__file__).parent.glob("answers/[!_]*.py")]
 CASES = [
     pytest.param(module, answer, id=f"{answer.check}-{answer.words or 'right'}")
-    for module in (importlib.import_module(f"tests.answers_{name}") for name in sorted(LESSONS))
+    for module in (importlib.import_module(f"tests.answers.{name}") for name in sorted(LESSONS))
     for answer in module.ANSWERS
 ]
 
@@ -35,14 +33,10 @@ def test_answer(module, answer):
 
 
 def test_every_check_has_its_answers():
-    modules = {p.stem for p in (ROOT / "utils/checks").glob("[!_]*.py")} - {
-        "core",
-        "errors",
-        "fresh",
-    }
+    modules = {p.stem for p in (ROOT / "utils/checks").glob("[!_]*.py")}
     assert modules == set(LESSONS)
     for name in modules:
-        module = importlib.import_module(f"tests.answers_{name}")
+        module = importlib.import_module(f"tests.answers.{name}")
         right = Counter(a.check for a in module.ANSWERS if not a.words)
         wrong = Counter(a.check for a in module.ANSWERS if a.words)
         assert len(module.ARGUMENTS) == len(module.CHECKS.exercises.latest)

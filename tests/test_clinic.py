@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_contract import cells_of, source_of
+from tests.support.notebooks import cells_of, source_of
 
-CLINIC = Path(__file__).resolve().parent.parent / "notebooks/11_error_clinic.ipynb"
+CLINIC = Path(__file__).resolve().parent.parent / "notebooks/12_error_clinic.ipynb"
 ROW = re.compile(r"^\| (.+) \| \[(.+?)\]\(#(.+?)\) \|$", re.M)
 CODE = re.compile(r"``(.+?)``(?!`)|`([^`]+)`")
 

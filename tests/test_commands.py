@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from utils import commands, environment
-
-ROOT = Path(__file__).resolve().parent.parent
+from utils.tools import commands, environment
+from utils.tools.course import ROOT
 
 
 @pytest.fixture
@@ -190,7 +189,7 @@ def test_it_starts_from_any_folder_without_torch(tmp_path, arguments):
         [sys.executable, *arguments, "progress"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "01_state_dict" in done.stdout, done.stderr
-    probe = "import sys; sys.argv = ['utils', 'help']\nimport utils.commands\nprint('torch' in sys.modules)"
+    probe = "import sys; sys.argv = ['utils', 'help']\nimport utils.tools.commands\nprint('torch' in sys.modules)"
     assert (
         "False"
         in subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout

@@ -5,15 +5,15 @@ import json
 import re
 import shutil
 import statistics
-from pathlib import Path
 
 import pytest
 
-from utils import build
+from tests.support.notebooks import cells_of, outputs_of, source_of, text_of
+from utils.tools import build
+from utils.tools.course import ROOT, is_lesson
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("solutions/*.ipynb")])
-LESSONS = [p for p in NOTEBOOKS if build.is_lesson(p)]
+LESSONS = [p for p in NOTEBOOKS if is_lesson(p)]
 EXERCISES = sorted(ROOT.glob("notebooks/*_exercises.ipynb"))
 OUTCOME = re.compile(r"([✅❌⬜]) (\d+\.\d+ [^:\n]+)")
 TITLE = re.compile(r"^## (\d+\.\d+) (.+) \((\d+) minutes\)$", re.M)
@@ -21,23 +21,6 @@ TITLE = re.compile(r"^## (\d+\.\d+) (.+) \((\d+) minutes\)$", re.M)
 
 def name_of(path):
     return f"{path.parent.name}/{path.stem}"
-
-
-def cells_of(path, kind=None):
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if kind in (None, cell["cell_type"])]
-
-
-def source_of(cell):
-    return "".join(cell["source"])
-
-
-def text_of(path):
-    return "\n\n".join(source_of(cell) for cell in cells_of(path, "markdown"))
-
-
-def outputs_of(path):
-    return [output for cell in cells_of(path, "code") for output in cell["outputs"]]
 
 
 def outcomes_of(path):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from utils.tools.course import ROOT
+
 LEAVE = shutil.ignore_patterns(".*", "work", "files", "__pycache__", "*.egg-info")
 FIRST = "notebooks/00_start_here.ipynb"
 LESSON = "notebooks/01_state_dict.ipynb"
@@ -130,7 +131,10 @@ def test_nothing_is_hidden_from_comparison(course, broken, path, old, new, test)
 def test_build_check_refuses_an_unmatched_marker(course, broken):
     broken("notebooks/source/01_state_dict_exercises.py", "# BEGIN SOLUTION", "")
     done = subprocess.run(
-        [sys.executable, "-m", "utils.build", "--check"], cwd=course, capture_output=True, text=True
+        [sys.executable, "-m", "utils.tools.build", "--check"],
+        cwd=course,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1 and "END SOLUTION without a BEGIN SOLUTION" in done.stderr
 
@@ -142,7 +146,7 @@ def test_checks_that_do_not_check_are_refused(course, broken):
         "reads_messages(diagnosis)": BLIND,
     }.items():
         broken("utils/checks/state_dict.py", f"def {title}:\n", f"def {title}:\n    {body}\n")
-    broken("tests/answers_state_dict.py", "    # 1.6\n", "]\n_ = [\n")
+    broken("tests/answers/state_dict.py", "    # 1.6\n", "]\n_ = [\n")
     tests = "predicts_names or reads_messages or has_its_answers"
     code, output = suite(course, "tests/test_checks.py", "-k", tests)
     failed = re.findall(r"FAILED tests/test_checks.py::(.+?)(?: - |$)", output, re.M)

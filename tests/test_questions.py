@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.test_contract import cells_of, source_of
+from tests.support.notebooks import cells_of, source_of
 
 HERE = Path(__file__).resolve().parent
 ROW = re.compile(r"^\| (\d+) \| (.+) \| \[.+\]\((https://\S+)\) \| (.+) \|$", re.M)

@@ -6,16 +6,15 @@ import json
 import os
 import re
 import subprocess
-import sys
 import symtable
-from pathlib import Path
+import sys
 
 import pytest
 
-from tests import alone
-from utils import commands, snippets
+from tests.support import alone
+from utils.tools import commands, snippets
+from utils.tools.course import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks/reference.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 TEXT = "".join("".join(c["source"]) + "\n" for c in CELLS if c["cell_type"] == "markdown")

@@ -15,6 +15,6 @@ if sys.version_info < OLDEST:
 if not __package__:  # started as `python3 path/to/utils open`, from some other folder
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from utils.commands import main  # noqa: E402
+from utils.tools.commands import main  # noqa: E402
 
 sys.exit(main(sys.argv[1:]))

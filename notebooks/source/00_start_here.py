@@ -20,8 +20,8 @@ import torch
 from utils.models import SmallCNN
 
 # %%
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/00_start_here")
+folder.mkdir(parents=True, exist_ok=True)
 
 model = SmallCNN()
 torch.save(model.state_dict(), folder / "first.pt")
@@ -107,7 +107,7 @@ check.names_the_entries(entry_names)
 # | 5 | [Keep checkpoints that survive](05_checkpoint_policy.ipynb) | [exercises](05_checkpoint_policy_exercises.ipynb) | [solutions](../solutions/05_checkpoint_policy_exercises.ipynb) |
 # | 6 | [Load part of a model, or a model that is not quite yours](06_partial_loading.ipynb) | [exercises](06_partial_loading_exercises.ipynb) | [solutions](../solutions/06_partial_loading_exercises.ipynb) |
 # | 8 | [Train in stages, and ship what comes out](08_stages_and_tasks.ipynb) | [exercises](08_stages_and_tasks_exercises.ipynb) | [solutions](../solutions/08_stages_and_tasks_exercises.ipynb) |
-# | 11 | [Look up a message, and cure its cause](11_error_clinic.ipynb) | [exercises](11_error_clinic_exercises.ipynb) | [solutions](../solutions/11_error_clinic_exercises.ipynb) |
+# | 12 | [Look up a message, and cure its cause](12_error_clinic.ipynb) | [exercises](12_error_clinic_exercises.ipynb) | [solutions](../solutions/12_error_clinic_exercises.ipynb) |
 #
 # - **A task, and no time for a lesson:** [Look it up](reference.ipynb) has a table of what to save and how, and short
 #   programs to copy.

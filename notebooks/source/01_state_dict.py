@@ -18,8 +18,8 @@ from utils import show
 from utils.data import digits, loader
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/01_state_dict")
+folder.mkdir(parents=True, exist_ok=True)
 
 # %% [markdown]
 # ## If you have only 10 seconds
@@ -438,7 +438,7 @@ except ValueError as error:
 
 # %%
 try:
-    new.load_state_dict("files/digits.pt")
+    new.load_state_dict("files/01_state_dict/digits.pt")
 except TypeError as error:
     print("TypeError:", error)
 
@@ -529,10 +529,10 @@ from torchvision.models import shufflenet_v2_x0_5
 
 torch.set_num_threads(1)
 model = shufflenet_v2_x0_5(num_classes=10)
-model.load_state_dict(torch.load("files/digits.pt"))
+model.load_state_dict(torch.load("files/01_state_dict/digits.pt"))
 model.eval()
 
-expected = torch.load("files/expected.pt")
+expected = torch.load("files/01_state_dict/expected.pt")
 with torch.no_grad():
     print("equal:", torch.equal(model(expected["images"]), expected["answers"]))
 """

@@ -14,12 +14,12 @@ from torchvision.models import shufflenet_v2_x0_5
 
 # %%
 from utils import show
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.data import digits, loader
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/02_whole_model")
+folder.mkdir(parents=True, exist_ok=True)
 
 # %% [markdown]
 # ## If you have only 10 seconds

@@ -20,8 +20,8 @@ from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/03_resume")
+folder.mkdir(parents=True, exist_ok=True)
 
 # %%
 train, _, _ = digits()

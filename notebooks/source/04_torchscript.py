@@ -16,13 +16,13 @@ from torchvision.models import shufflenet_v2_x0_5
 
 # %%
 from utils import show
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/04_torchscript")
+folder.mkdir(parents=True, exist_ok=True)
 fresh.warm_up()  # for a new process, later
 
 # %% [markdown]
@@ -774,8 +774,8 @@ logging.disable(logging.NOTSET)
 # | TorchScript was for | now |
 # |:--|:--|
 # | a model without its class, in Python | `torch.export.save`, `torch.export.load` |
-# | a model in a C++ program | a package compiled from what `torch.export` gives (lesson 9) |
-# | a model in another runtime | ONNX (lesson 9) |
+# | a model in a C++ program | a package compiled from what `torch.export` gives |
+# | a model in another runtime | ONNX |
 # | a faster model, in Python | `torch.compile` |
 
 # %% [markdown]

@@ -15,13 +15,13 @@ import torch
 # %%
 from utils import show
 from utils.checkpoint import Checkpoints, capture, restore
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files").absolute()
-folder.mkdir(exist_ok=True)
+folder = Path("files/05_checkpoint_policy").absolute()
+folder.mkdir(parents=True, exist_ok=True)
 fresh.warm_up("torch._dynamo")  # for the processes below, which train
 
 # %% [markdown]
@@ -473,10 +473,10 @@ elsewhere = folder / "elsewhere"
 elsewhere.mkdir(exist_ok=True)
 
 # %%
-torch.save(1, "files/relative.pt")
+torch.save(1, "files/05_checkpoint_policy/relative.pt")
 os.chdir(elsewhere)
 try:
-    torch.save(2, "files/relative.pt")
+    torch.save(2, "files/05_checkpoint_policy/relative.pt")
 except RuntimeError as error:
     print("RuntimeError:", error)
 finally:
@@ -490,7 +490,7 @@ finally:
 # starts, as the cell at the top of this lesson does with `.absolute()`. `Checkpoints` does it too:
 
 # %%
-relative = Checkpoints("files/run")
+relative = Checkpoints("files/05_checkpoint_policy/run")
 os.chdir(elsewhere)
 print(relative.folder == folder / "run")
 os.chdir(here)

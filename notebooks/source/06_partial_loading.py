@@ -16,13 +16,13 @@ from torchvision.models import efficientnet_b0, shufflenet_v2_x0_5
 
 # %%
 from utils import show
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/06_partial_loading")
+folder.mkdir(parents=True, exist_ok=True)
 fresh.warm_up("torchvision.models")  # for a new process, at the end
 
 # %% [markdown]

@@ -19,14 +19,14 @@ from torch.nn.functional import cross_entropy
 # %%
 from utils import show
 from utils.checkpoint import capture, restore
-from utils.checks import fresh
-from utils.checks.errors import same
+from utils.checking import fresh
+from utils.checking.errors import same
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import accuracy, seed_everything, train_epoch
 
-folder = Path("files")
-folder.mkdir(exist_ok=True)
+folder = Path("files/08_stages_and_tasks")
+folder.mkdir(parents=True, exist_ok=True)
 fresh.warm_up("torchvision.models")  # for a new process, later
 
 # %% [markdown]

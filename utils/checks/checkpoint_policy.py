@@ -15,9 +15,9 @@ from unittest.mock import patch
 import torch
 from torch.nn.functional import cross_entropy
 
-from utils.checks import fresh
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_function, a_kind, expect, must_load, same
+from utils.checking import fresh
+from utils.checking.errors import Wrong, a_function, a_kind, expect, must_load, same
+from utils.checking.outcomes import Exercises
 from utils.data import digits, loader
 from utils.models import SmallCNN
 

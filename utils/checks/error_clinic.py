@@ -1,4 +1,4 @@
-"""Checks of `11_error_clinic_exercises`."""
+"""Checks of `12_error_clinic_exercises`."""
 
 import argparse
 import pickle
@@ -12,8 +12,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_function, a_kind, expect, same
+from utils.checking.errors import Wrong, a_function, a_kind, expect, same
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 
@@ -47,7 +47,7 @@ def flip(path, record):
     return name
 
 
-# ---------------------------------------------------------------- 11.1
+# ---------------------------------------------------------------- 12.1
 
 PAGE = "<html><title>403 Forbidden</title><body>You need to log in.</body></html>\n"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:9f1c\nsize 44814721\n"
@@ -89,12 +89,12 @@ def write_files(folder):
 
 
 def make_files(folder):
-    """Write the eight files of 11.1 into `folder`, and say where."""
+    """Write the eight files of 12.1 into `folder`, and say where."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     print(f"{folder}:", *(f"{letter}.pt" for letter in write_files(Path(folder))))
 
 
-@check("11.1", "eight files")
+@check("12.1", "eight files")
 def says_what_files_are(files):
     with tempfile.TemporaryDirectory() as folder:
         diagnoses_all(files, write_files(Path(folder)), FILE_CLUES)
@@ -134,7 +134,7 @@ def diagnoses_all(answer, truth, clues):
     expect(not missing, f"right so far; these are not in it yet: {', '.join(missing)}")
 
 
-# ---------------------------------------------------------------- 11.2
+# ---------------------------------------------------------------- 12.2
 
 CHECKPOINT_CLUES = {
     "prefix": "compare its names with the model's",
@@ -171,18 +171,18 @@ def write_checkpoints(folder):
 
 
 def make_checkpoints(folder):
-    """Write the five checkpoints of 11.2 into `folder`, and say where."""
+    """Write the five checkpoints of 12.2 into `folder`, and say where."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     print(f"{folder}:", *(f"{letter}.pt" for letter in write_checkpoints(Path(folder))))
 
 
-@check("11.2", "five checkpoints")
+@check("12.2", "five checkpoints")
 def says_what_is_wrong(checkpoints):
     with tempfile.TemporaryDirectory() as folder:
         diagnoses_all(checkpoints, write_checkpoints(Path(folder)), CHECKPOINT_CLUES)
 
 
-# ---------------------------------------------------------------- 11.3
+# ---------------------------------------------------------------- 12.3
 
 
 class Submodule(torch.nn.Module):
@@ -207,7 +207,7 @@ class Program:
         return Path.touch, (self.path,)
 
 
-@check("11.3", "a program that loads")
+@check("12.3", "a program that loads")
 def loads_for_use(load_for_use):
     a_function(load_for_use, "load_for_use")
     state = weights_of_a_net()
@@ -273,7 +273,7 @@ def refuses(load_for_use, path, message):
     raise Wrong(message)
 
 
-# ---------------------------------------------------------------- 11.4
+# ---------------------------------------------------------------- 12.4
 
 
 def shrink(epoch):
@@ -297,7 +297,7 @@ def train_epochs(model, optimizer, scheduler, epochs):
         scheduler.step()
 
 
-@check("11.4", "a program that continues")
+@check("12.4", "a program that continues")
 def continues_the_run(resume):
     a_function(resume, "resume")
     run = a_run()
@@ -358,7 +358,7 @@ def is_the_run(model, optimizer, scheduler, run):
     )
 
 
-# ---------------------------------------------------------------- 11.5
+# ---------------------------------------------------------------- 12.5
 
 
 class Rehearsal:
@@ -381,7 +381,7 @@ class Rehearsal:
         return np.float64(self.scores[self.epoch])
 
 
-@check("11.5", "a program that keeps the best")
+@check("12.5", "a program that keeps the best")
 def keeps_the_best(keep_best):
     a_function(keep_best, "keep_best")
     for scores in ([0.25, 0.75, 0.5], [-3.0, -2.0, -4.0, -5.0], [0.5, 0.25], [0.25, 0.5]):

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torchvision.models import MobileNetV3, mobilenet_v3_small
 
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect, listed, same
+from utils.checking.errors import Wrong, a_kind, expect, listed, same
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 

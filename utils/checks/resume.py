@@ -11,9 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from torch.utils.data import Subset, TensorDataset
 
 from utils import show
-from utils.checks import fresh
-from utils.checks.core import Exercises
-from utils.checks.errors import a_kind, expect, must_load, same
+from utils.checking import fresh
+from utils.checking.errors import a_kind, expect, must_load, same
+from utils.checking.outcomes import Exercises
 from utils.data import digits, loader
 from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch

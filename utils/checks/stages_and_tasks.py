@@ -16,9 +16,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from utils.checks import fresh
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, describe, expect, listed, must_load, same, stub_name
+from utils.checking import fresh
+from utils.checking.errors import (
+    Wrong,
+    a_kind,
+    describe,
+    expect,
+    listed,
+    must_load,
+    same,
+    stub_name,
+)
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 from utils.training import train_epoch, train_for_a_moment
 

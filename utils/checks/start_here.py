@@ -1,7 +1,7 @@
 """The check that lesson 0 shows in each of its outcomes."""
 
-from utils.checks.core import Exercises
-from utils.checks.errors import a_kind, expect
+from utils.checking.errors import a_kind, expect
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 
 exercises = Exercises()

@@ -10,9 +10,9 @@ from unittest import mock
 import torch
 from torch import nn
 
-from utils.checks import fresh
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_kind, expect, same
+from utils.checking import fresh
+from utils.checking.errors import Wrong, a_kind, expect, same
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from utils.checks import fresh
-from utils.checks.core import Exercises
-from utils.checks.errors import Wrong, a_function, a_kind, expect
+from utils.checking import fresh
+from utils.checking.errors import Wrong, a_function, a_kind, expect
+from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
 from utils.training import train_for_a_moment
 

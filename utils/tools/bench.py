@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 
 from utils import checkpoint
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.show import Table
 
 ROUNDS = 5

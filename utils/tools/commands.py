@@ -22,9 +22,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils import snippets
-from utils.build import is_lesson
-from utils.environment import ROOT, SetupError, ensure, say
+from utils.tools import snippets
+from utils.tools.course import ROOT, is_lesson
+from utils.tools.environment import SetupError, ensure, say
 
 TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
 START = "00_start_here"
@@ -117,12 +117,12 @@ def test(arguments, root):
 
 
 def build(arguments, root):
-    return in_environment(["-m", "utils.build", *arguments], root)
+    return in_environment(["-m", "utils.tools.build", *arguments], root)
 
 
 def bench(arguments, root):
     """What a durable, checked save costs: some minutes, and 8 GB of disk for as long."""
-    return in_environment(["-m", "utils.bench", *map(os.path.abspath, arguments)], root)
+    return in_environment(["-m", "utils.tools.bench", *map(os.path.abspath, arguments)], root)
 
 
 # ---------------------------------------------------------------- the learner's copies

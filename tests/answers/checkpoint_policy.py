@@ -1,4 +1,4 @@
-from tests.answers import Answer
+from tests.support.answer import Answer
 from utils.checks import checkpoint_policy as CHECKS  # noqa: F401
 
 PREAMBLE = """\

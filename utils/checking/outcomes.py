@@ -11,8 +11,8 @@ import re
 import warnings
 from dataclasses import dataclass
 
-from utils.checks import fresh
-from utils.checks.errors import Wrong, describe, stub_name
+from utils.checking import fresh
+from utils.checking.errors import Wrong, describe, stub_name
 
 SIGNS = {"passed": "✅", "failed": "❌", "open": "⬜"}
 COLOURS = {"passed": "#2da44e", "failed": "#cf222e", "open": "#8c959f"}

@@ -14,7 +14,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from utils.tools.course import ROOT
+
 GIB = 2**30
 # measured: 5.9 GB installed on Linux, where torch brings its CUDA libraries, plus the download
 NEEDED = 9 * GIB if sys.platform == "linux" else 3 * GIB

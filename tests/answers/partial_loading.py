@@ -1,4 +1,4 @@
-from tests.answers import Answer
+from tests.support.answer import Answer
 from utils.checks import partial_loading as CHECKS  # noqa: F401
 
 PREAMBLE = """\

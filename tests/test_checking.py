@@ -7,9 +7,10 @@ import warnings
 
 import pytest
 
-from utils.checks import fresh, start_here, todo
-from utils.checks.core import CheckFailed, Exercises
-from utils.checks.errors import Wrong, expect
+from utils.checking import fresh
+from utils.checking.errors import Wrong, expect
+from utils.checking.outcomes import CheckFailed, Exercises
+from utils.checks import start_here, todo
 
 exercises = Exercises()
 
@@ -220,5 +221,5 @@ def test_a_stub_is_told_from_an_error():
 def test_what_a_check_expects_there_is_its_own_outcome():
     with pytest.raises(Wrong, match="^too small$"):
         fresh.call(
-            notebook("from utils.checks.errors import expect\ndef f(): expect(0, 'too small')")
+            notebook("from utils.checking.errors import expect\ndef f(): expect(0, 'too small')")
         )

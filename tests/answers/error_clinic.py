@@ -1,4 +1,4 @@
-from tests.answers import Answer
+from tests.support.answer import Answer
 from utils.checks import error_clinic as CHECKS  # noqa: F401
 
 PREAMBLE = """\
@@ -92,7 +92,7 @@ def best(words, *pairs):
 
 
 ANSWERS = [
-    # 11.1
+    # 12.1
     files(),
     files(a=["CUDA", "cuda:3"]),
     Answer("says_what_files_are", f"files = {FILES}\nfiles['e'] = 'page', np.int64(403)"),
@@ -120,7 +120,7 @@ ANSWERS = [
         "right so far; these are not in it yet: b, c",
     ),
     Answer("says_what_files_are", "files = ['CUDA'] * 8", "a dictionary is wanted"),
-    # 11.2
+    # 12.2
     checkpoints(),
     checkpoints(z=["prefix", "_orig_mod.module."]),
     checkpoints("z: the evidence for `prefix` is something else", z=("prefix", "module.")),
@@ -137,7 +137,7 @@ ANSWERS = [
         v=("missing", ["features.4.running_var"]),
     ),
     Answer("says_what_is_wrong", "checkpoints = 5", "a dictionary is wanted, and not an int"),
-    # 11.3
+    # 12.3
     load(""),
     load(
         "",
@@ -181,7 +181,7 @@ ANSWERS = [
     ),
     load("unexpected keyword argument 'map_location'", ("(weights)", "(weights, map_location=0)")),
     load("another model", ("    model.load", "    model = deepcopy(model)\n    model.load")),
-    # 11.4
+    # 12.4
     resume(""),
     resume(
         "",
@@ -228,7 +228,7 @@ ANSWERS = [
         ),
     ),
     resume("not the optimizer", ("return optimizer, scheduler", "return scheduler, optimizer")),
-    # 11.5
+    # 12.5
     best(""),
     Answer(
         "keeps_the_best",

@@ -22,7 +22,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from utils.tools.course import ROOT, is_lesson
+
 MARKER = re.compile(r"\s*# (BEGIN|END) (SOLUTION|BROKEN)\s*$")
 TODO = "# TODO: your code here"
 MINUTES = re.compile(r"^(?:# )?## .*\((\d+) minutes?\)$", re.M)  # in a cell, or in a source
@@ -46,11 +47,6 @@ class Target:
     @property
     def name(self):
         return self.source.stem
-
-
-def is_lesson(path):
-    """Whether this notebook or source is one of the course's steps, which have numbers."""
-    return path.stem[0].isdigit() and not path.stem.endswith("_exercises")
 
 
 def targets(root=ROOT):

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: look up a message, and cure its cause
 #
-# Five exercises on [lesson 11](11_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
+# Five exercises on [lesson 12](12_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
 # programs, without an explanation. Write your answer where it says `TODO`, or repair what is there, run the cell, then run the
 # check below it.
 #
@@ -17,13 +17,13 @@ from utils.checks import todo, error_clinic as check
 from utils.models import SmallCNN
 
 # %% [markdown]
-# ## 11.1 Eight files (8 minutes)
+# ## 12.1 Eight files (8 minutes)
 #
 # Each of these files was meant to hold the weights of a net. `torch.load` refuses seven of them, and loads the one that
 # is damaged most quietly. (You may trust them all.)
 
 # %%
-check.make_files("files/ward")
+check.make_files("files/12_error_clinic_exercises")
 
 # %% [markdown]
 # What is each of them? Write a dictionary from the letters to pairs of a word and its evidence, such as
@@ -76,12 +76,12 @@ check.says_what_files_are(files)
 # `torch.load` tells these two apart as well.
 
 # %% [markdown]
-# ## 11.2 Five checkpoints (6 minutes)
+# ## 12.2 Five checkpoints (6 minutes)
 #
 # These five files load. Each was meant to hold the state_dict of a `SmallCNN()`.
 
 # %%
-check.make_checkpoints("files/ward")
+check.make_checkpoints("files/12_error_clinic_exercises")
 
 # %% [markdown]
 # What is wrong with each? The same kind of dictionary, with these words:
@@ -120,7 +120,7 @@ check.says_what_is_wrong(checkpoints)
 # checkpoint replaces the one before it costs one line.
 
 # %% [markdown]
-# ## 11.3 A program that loads (5 minutes)
+# ## 12.3 A program that loads (5 minutes)
 #
 # `load_for_use(path, model)` is to put the weights of a checkpoint into `model` and return it, ready to predict, on the CPU.
 # The checkpoint is a dictionary with the weights in `"model"`; it may come from a GPU, and from inside `DataParallel`. If an
@@ -157,7 +157,7 @@ check.loads_for_use(load_for_use)
 # stands at the front; strict loading notices what is missing; the report is not the model; and `eval()`.
 
 # %% [markdown]
-# ## 11.4 A program that continues (6 minutes)
+# ## 12.4 A program that continues (6 minutes)
 #
 # `resume(path, model)` is to continue a run whose checkpoint holds `"model"`, `"optimizer"`, `"scheduler"` and `"epoch"`, the
 # number of the last epoch that was finished. It returns the optimizer, the scheduler and the number of the epoch to train next.
@@ -205,7 +205,7 @@ check.continues_the_run(resume)
 # is well. And epoch `"epoch"` was finished.
 
 # %% [markdown]
-# ## 11.5 A program that keeps the best (5 minutes)
+# ## 12.5 A program that keeps the best (5 minutes)
 #
 # `keep_best(model, train, score, epochs, path)` is to train, and to keep the weights of the best epoch. `train(model)` trains
 # one epoch and wants the model in train mode; `score(model)` wants it in eval mode, and returns a number that NumPy computed,

@@ -19,7 +19,7 @@ from pathlib import PurePath
 
 import cloudpickle
 
-from utils.checks.errors import Wrong, describe, stub_name
+from utils.checking.errors import Wrong, describe, stub_name
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONSTANTS = (types.BuiltinFunctionType, int, float, str, bytes, PurePath, type(None))

@@ -25,7 +25,7 @@
 # | `WeightsUnpickler error: Unsupported operand 149`, `Invalid magic number; corrupt file?`, `A load persistent id instruction was encountered` | [A plain pickle](#A-plain-pickle) |
 # | `Error while deserializing header: header too large`, `KeyError: 0` | [The wrong ending](#The-wrong-ending) |
 # | `mmap can only be used with files saved with`, `f must be a file path in order to use the mmap argument` | [A file of the old format](#A-file-of-the-old-format) |
-# | `Parent directory files/clinic/nope does not exist.`, `expected 'f' to be string, path, or a file-like object with a 'write' attribute` | [Small slips of save](#Small-slips-of-save) |
+# | `Parent directory files/12_error_clinic/nope does not exist.`, `expected 'f' to be string, path, or a file-like object with a 'write' attribute` | [Small slips of save](#Small-slips-of-save) |
 #
 # **Names and shapes**
 #
@@ -117,10 +117,10 @@ import safetensors.torch
 import torch
 from torch import nn
 from utils import show
-from utils.checks import fresh
+from utils.checking import fresh
 from utils.models import SmallCNN
 
-folder = Path("files/clinic")
+folder = Path("files/12_error_clinic")
 shutil.rmtree(folder, ignore_errors=True)
 folder.mkdir(parents=True)
 
@@ -449,7 +449,7 @@ print(five.load_state_dict(fitting, strict=False))
 # ### A path is no dictionary
 
 # %%
-message(layer.load_state_dict, "files/clinic/layer.pt")
+message(layer.load_state_dict, "files/12_error_clinic/layer.pt")
 message(layer.load_state_dict, layer)
 
 # %% [markdown]
@@ -1403,4 +1403,4 @@ print(what_is(folder / "checkpoint.tar"))
 # In what was loaded: the state is of another kind of optimizer, and nothing compares the kinds.
 # </details>
 #
-# Now you: [the exercises](11_error_clinic_exercises.ipynb).
+# Now you: [the exercises](12_error_clinic_exercises.ipynb).

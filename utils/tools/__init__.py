@@ -1,0 +1,1 @@
+"""The command line, `python3 -m utils COMMAND`: `commands` says what there is."""
