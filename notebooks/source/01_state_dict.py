@@ -4,7 +4,7 @@
 # **You will** save a trained model's weights and prove that they come back bit for bit, take the file apart
 # that holds them, and meet five mistakes that raise no error.
 #
-# **You need** to have trained a PyTorch model once. **About 25 minutes.**
+# **You need** to have trained a PyTorch model once. **About {{read}} minutes.**
 
 # %%
 from copy import deepcopy

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: save weights and load them back
 #
-# Six exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
+# {{Count}} exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
 # says `TODO`, or repair what is there, run the cell, then run the check below it. A check says what is wrong as often as you like to
 # ask.
 #

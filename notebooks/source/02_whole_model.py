@@ -4,7 +4,7 @@
 # **You will** save a model as one object and load it back, break that file by four harmless-looking changes to your
 # code, run a program hidden in a model file, and learn the form of file that avoids nearly all of it.
 #
-# **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb). **About {{read}} minutes.**
 
 # %%
 import shutil, sys

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: pickle a whole model, and see why not to
 #
-# Five exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.

@@ -5,7 +5,7 @@
 # one part at a time and see what each is for; and learn the order in which to build and load.
 #
 # **You need** [lesson 1](01_state_dict.ipynb), and from [lesson 2](02_whole_model.ipynb) what the default `torch.load` accepts.
-# **About 30 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import os

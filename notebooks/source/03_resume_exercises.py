@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: stop, and continue as if nothing had happened
 #
-# Six exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
+# {{Count}} exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
 # repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.

@@ -5,7 +5,7 @@
 # lose; load such a file where torchvision cannot be imported, and in a C++ program; and read one that strangers wrote.
 #
 # **You need** [lesson 1](01_state_dict.ipynb), and the beginning of [lesson 2](02_whole_model.ipynb), about pickled models.
-# **About 40 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import shutil, subprocess, warnings, zipfile

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: export to TorchScript, and read the files of others
 #
-# Five exercises on [lesson 4](04_torchscript.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 4](04_torchscript.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.

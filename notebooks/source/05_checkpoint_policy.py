@@ -5,7 +5,7 @@
 # that loads without a word; choose when to save, under which names, and what to throw away; and pack the file that
 # others need to use your model.
 #
-# **You need** [lesson 1](01_state_dict.ipynb) and [lesson 3](03_resume.ipynb). **About 35 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb) and [lesson 3](03_resume.ipynb). **About {{read}} minutes.**
 
 # %%
 import os, warnings, zipfile
@@ -298,7 +298,7 @@ import random
 
 
 def share_lost(interval, dice):
-    work = done = clock = 0.0
+    done = clock = 0.0
     failure = dice.expovariate(1 / between_failures)
     while done < 200 * 3600:
         clock += interval + save_time

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: keep checkpoints that survive
 #
-# Five exercises on [lesson 5](05_checkpoint_policy.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 5](05_checkpoint_policy.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it. They are about how it works, so write them
 # without `utils/checkpoint.py`.
 #

@@ -5,7 +5,7 @@
 # a trained net a new head, and translate somebody else's ImageNet weights into torchvision's names, until the net recognises
 # two photographs.
 #
-# **You need** [lesson 1](01_state_dict.ipynb). **About 45 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb). **About {{read}} minutes.**
 
 # %%
 from copy import deepcopy

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: load part of a model, or a model that is not quite yours
 #
-# Six exercises on [lesson 6](06_partial_loading.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 6](06_partial_loading.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.

@@ -6,7 +6,7 @@
 # fine-tune an ImageNet net against the same net from scratch.
 #
 # **You need** [lesson 3](03_resume.ipynb), [lesson 5](05_checkpoint_policy.ipynb) and [lesson 6](06_partial_loading.ipynb).
-# **About 45 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import os

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: train in stages, and ship what comes out
 #
-# Six exercises on [lesson 8](08_stages_and_tasks.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 8](08_stages_and_tasks.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.

@@ -4,10 +4,9 @@
 # **You will** find the message on your screen, or the silence that worries you, see it made on purpose, learn what to look
 # at, and cure it. At the end, six things that many pages say are tested.
 #
-# **You need** [lesson 1](01_state_dict.ipynb); the sections name the lessons that explain more. **About 45 minutes**, or one
-# minute for one message.
+# **You need** [lesson 1](01_state_dict.ipynb); the sections name the lessons that explain more.
 #
-# To look something up, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of your error, without its names.
+# **To look something up**, which takes a minute, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of your error, without its names.
 # Where `torch.load` says `Weights only load failed.`, take the words after `WeightsUnpickler error:`, with their number; its
 # last line (`Check the documentation of torch.load …`) is the same in all of them.
 

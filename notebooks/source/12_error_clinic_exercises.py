@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: look up a message, and cure its cause
 #
-# Five exercises on [lesson 12](12_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
+# {{Count}} exercises on [lesson 12](12_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
 # programs, without an explanation. Write your answer where it says `TODO`, or repair what is there, run the cell, then run the
 # check below it.
 #
