@@ -29,7 +29,9 @@ RENAMED = {
 }
 
 TITLE = re.compile(r"^# # (.+)$", re.M)  # in a source
-EXERCISE = re.compile(r"^(?:# )?## (\d+\.\d+) (.+) \((\d+) minutes?\)$", re.M)  # in a cell, or in a source
+EXERCISE = re.compile(
+    r"^(?:# )?## (\d+\.\d+) (.+) \((\d+) minutes?\)$", re.M
+)  # in a cell, or in a source
 ABOUT = re.compile(r"\*\*About (\d+) minutes?\.\*\*")
 
 
