@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from utils.tools import commands, environment
-from utils.tools.course import ROOT
+from utils.tools.course import RENAMED, ROOT
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_progress_counts_what_is_saved(root, capsys):
         outputs = {
             "1.1": "✅ 1.1 save and restore",
             "1.3": "❌ 1.3 keep: no",
-            "1.4": "✅ 1.4 nothing",
+            "1.4": "✅ 1.4 nothing gets lost",
         }
         notebook["cells"][-1]["outputs"] = [
             {"output_type": "execute_result", "data": {"text/plain": [text]}}
@@ -319,6 +319,95 @@ def test_a_damaged_copy_is_named(root, capsys):
 
 def test_unknown_commands_and_help(capsys):
     assert commands.main(["frobnicate"]) == 1
-    assert "open, test, build, bench, progress, reset, snippet." in capsys.readouterr().err
+    assert (
+        "open, progress, reset, snippet, build, check, new, test, bench." in capsys.readouterr().err
+    )
     assert commands.main([]) == 0 and commands.main(["--help"]) == 0
     assert "open [ARGUMENT" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- what was renamed, and what is new
+
+OLD, NEW = next((old, new) for old, new in RENAMED.items() if old.endswith("_exercises"))
+
+
+def test_answers_under_an_old_name_are_kept_under_the_new_one(root):
+    commands.make_working_copies(root)
+    before, after = root / f"work/{OLD}.ipynb", root / f"work/{NEW}.ipynb"
+    after.rename(before)
+    mine = edit(before, lambda n: n["cells"][0].update(source="my answers"))
+    assert commands.make_working_copies(root)[0] == (
+        f"{OLD} is called {NEW} now; what you wrote is in it."
+    )
+    assert after.read_bytes() == mine and not before.exists()
+    assert not any("is called" in line for line in commands.make_working_copies(root))
+
+
+def test_a_copy_under_the_new_name_is_never_replaced_by_an_older_one(root):
+    commands.make_working_copies(root)
+    mine = edit(root / f"work/{NEW}.ipynb", lambda n: n["cells"][0].update(source="newer"))
+    (root / f"work/{OLD}.ipynb").write_text("{}", encoding="utf-8")
+    assert not any("is called" in line for line in commands.make_working_copies(root))
+    assert (root / f"work/{NEW}.ipynb").read_bytes() == mine
+
+
+def test_an_old_name_can_be_reset(root, capsys):
+    commands.make_working_copies(root)
+    assert commands.main(["reset", OLD], root) == 0
+    assert f"{NEW}.ipynb is as new" in capsys.readouterr().out
+
+
+def test_nothing_has_a_name_that_another_notebook_gave_up():
+    there = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(RENAMED.values()) <= there and not set(RENAMED) & there
+
+
+def test_an_exercise_counts_wherever_it_was_solved(root, capsys):
+    """It had another number, in another notebook."""
+    commands.make_working_copies(root)
+    output = {"output_type": "execute_result", "data": {"text/plain": ["✅ 3.9 save and restore"]}}
+    edit(root / "work/03_resume_exercises.ipynb", lambda n: n["cells"][-1].update(outputs=[output]))
+    commands.main(["progress"], root)
+    rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert rows[EXERCISES] == "1" and rows["03_resume_exercises"] == "0"
+
+
+def test_a_newer_version_is_told_with_what_is_new(root):
+    commands.make_working_copies(root)
+    edit(root / f"notebooks/{EXERCISES}.ipynb", lambda n: n["cells"][0].update(id="another"))
+    (root / "CHANGELOG.md").write_text(
+        f"# Changes\n\n## 9\n\n- **05_x, {EXERCISES}:** One more\n  exercise.\n- **06_y:** No.\n\n"
+        f"## 8\n\n- **{EXERCISES}:** Older news.\n",
+        encoding="utf-8",
+    )
+    (line,) = commands.make_working_copies(root)
+    assert "yours is untouched. What is new: One more exercise. To get it:" in line
+
+
+def test_the_changelog_names_notebooks_that_exist():
+    names = commands.NEWS.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    named = {name for group, _ in names for name in group.split(", ") if name[:2].isdigit()}
+    there = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert named and named <= there, named - there
+
+
+def test_a_copy_says_nothing_about_how_to_edit_the_original(root):
+    original = (root / f"notebooks/{EXERCISES}.ipynb").read_text(encoding="utf-8")
+    assert "<!-- made from notebooks/source/" in original
+    commands.make_working_copies(root)
+    assert "made from" not in work_of(root).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        ([], ["-n2"]),
+        (["-q", "--full"], ["-n2"]),
+        (["tests/test_build.py"], []),
+        (["-n1"], []),
+        (["--pdb"], []),
+    ],
+)
+def test_the_suite_takes_as_many_workers_as_there_are_processors(arguments, wanted, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert commands.workers(arguments) == wanted

@@ -127,8 +127,8 @@ def make_course(root, exercises=4):
 
     for folder in ("notebooks/source", "utils/checks", "tests/answers"):
         (root / folder).mkdir(parents=True)
-    for name in ("checking", "tools"):
-        (root / "utils" / name).symlink_to(ROOT / "utils" / name)
+    for name in ("utils/checking", "utils/tools", "tests/support", "tests/__init__.py"):
+        (root / name).symlink_to(ROOT / name)
     for path in ROOT.glob("utils/*.py"):
         (root / "utils" / path.name).symlink_to(path)
     write(root / "notebooks/source/00_start_here.py", START)
@@ -140,6 +140,7 @@ def make_course(root, exercises=4):
     for name in ("start_here", "devices_memory"):
         write(root / f"tests/answers/{name}.py", "")
     write(root / "utils/checks/start_here.py", "")
+    write(root / "tests/answers/__init__.py", "")
     write(root / "README.md", "# It\n\n<!-- lessons -->\n<!-- /lessons -->\n")
     return root
 

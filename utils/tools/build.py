@@ -289,7 +289,7 @@ def stale(names=(), root=ROOT):
                     where = path.relative_to(root).as_posix()
                     lines.append(f"{where}: has no source; mend: delete it")
     readme = root / "README.md"
-    if readme.exists() and facts.readme(root) != readme.read_text(encoding="utf-8"):
+    if not names and readme.exists() and facts.readme(root) != readme.read_text(encoding="utf-8"):
         lines.append("README.md: a table or figure is out of date; mend: python3 -m utils build")
     return list(dict.fromkeys(lines))
 
