@@ -20,7 +20,9 @@ CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 TEXT = "".join("".join(c["source"]) + "\n" for c in CELLS if c["cell_type"] == "markdown")
 SNIPPETS = snippets.read(NOTEBOOK)
 GROUPS = "Weights, Whole runs, Parts, Devices, Safety, Formats, Export, Housekeeping".split(", ")
-LIBRARIES = {"torch", "torchvision", "safetensors", "numpy", *sys.stdlib_module_names}
+WITH_TORCH = {"torch", "torchvision", "safetensors", "numpy"}
+LIBRARIES = WITH_TORCH | sys.stdlib_module_names
+MOST_LINES = 15
 # calls that torch 2.0 did not have, and the version that brought them
 LATER = {
     "mmap=True": (2, 1),
@@ -148,14 +150,107 @@ def test_there_are_enough_and_each_group_has_some():
     assert len({snippet.title.lower() for snippet in SNIPPETS}) == len(SNIPPETS)
 
 
-@every_snippet
-def test_it_has_its_own_names_and_few_lines(snippet):
-    assert not undefined(snippet.code)
-    found = imports(snippet.code)
-    assert {module.split(".")[0] for module in found.values()} <= LIBRARIES
-    used = {n.id for n in ast.walk(ast.parse(snippet.code)) if isinstance(n, ast.Name)}
-    assert set(found) <= used, "an import that nothing uses"
-    assert len([line for line in snippet.code.splitlines() if line.strip()]) <= 15
+def faults_of_form(snippet):
+    """What is wrong with the form of a snippet, in sentences with their cure."""
+    where = f"notebooks/source/reference.py: {snippet.title!r}"
+    try:
+        found, used = imports(snippet.code), ast.walk(ast.parse(snippet.code))
+        unknown = undefined(snippet.code)
+    except SyntaxError as error:
+        yield f"{where}: is not Python: {error.msg}"
+        return
+    for name in sorted(unknown):
+        yield f"{where}: nothing defines `{name}`: a snippet imports and makes all that it uses"
+    for module in sorted({module.split(".")[0] for module in found.values()} - LIBRARIES):
+        yield f"{where}: imports {module}, which its reader may not have: {', '.join(sorted(WITH_TORCH))}, or the standard library"
+    for name in sorted(set(found) - {node.id for node in used if isinstance(node, ast.Name)}):
+        yield f"{where}: imports `{name}` and does not use it"
+    if (lines := sum(1 for line in snippet.code.splitlines() if line.strip())) > MOST_LINES:
+        yield f"{where}: {lines} lines of code: at most {MOST_LINES} are one glance"
+    paragraphs = snippet.text.split("\n\n")
+    if (
+        len(paragraphs) != 2
+        or not paragraphs[1].startswith("**Trap:** ")
+        or not snippet.text.endswith(".")
+    ):
+        yield f"{where}: below its heading come one sentence that says when, and a paragraph `**Trap:** … .`"
+    elif not snippet.when.endswith(".") or re.search(r"[.?!]\s+[A-Z]", snippet.when):
+        yield f"{where}: when to use it is one sentence, with its full stop"
+    if len(snippet.title) >= 75 or re.search(r"[`#*()]", snippet.title):
+        yield f"{where}: a title is shorter than 75 letters, and plain text: it is a link and a comment too"
+
+
+def unsafe_loads(snippet):
+    """Calls of `torch.load` without `weights_only=True`, but where that is the subject."""
+    if snippet.title in ("Save and load in two lines", "Turn a pickled model into weights"):
+        return
+    for node in ast.walk(ast.parse(snippet.code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if options.get("weights_only") != "True":
+                yield (
+                    f"notebooks/source/reference.py: {snippet.title!r}: write `weights_only=True` in "
+                    f"{ast.unparse(node)}: a snippet is pasted where it may meet a stranger's file"
+                )
+
+
+def test_every_snippet_keeps_to_its_form():
+    found = [line for s in SNIPPETS for line in (*faults_of_form(s), *unsafe_loads(s))]
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+GOOD = {
+    "title": "Do it",
+    "text": "When it is needed.\n\n**Trap:** it is one.",
+    "code": "import torch\nprint(torch.ones(1))",
+}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            {"text": "When it is needed."},
+            "below its heading come one sentence that says when, and a paragraph `**Trap:**",
+        ),
+        (
+            {"text": "When it is.\n\n**Trap:** it is one.\n\nMore."},
+            "below its heading come one sentence",
+        ),
+        (
+            {"text": "When it is. And more.\n\n**Trap:** it is one."},
+            "when to use it is one sentence",
+        ),
+        (
+            {"code": "import torch\nprint(torch.load('weights.pt'))"},
+            "write `weights_only=True` in torch.load('weights.pt')",
+        ),
+        (
+            {"code": "import torch\nprint(torch.load('w.pt', weights_only=False))"},
+            "write `weights_only=True`",
+        ),
+        ({"code": "print(model)"}, "nothing defines `model`"),
+        ({"code": "import pandas\nprint(pandas)"}, "imports pandas, which its reader may not have"),
+        ({"code": "import os\nprint(1)"}, "imports `os` and does not use it"),
+        ({"code": "print(1)\n" * 16}, "16 lines of code: at most 15"),
+        ({"code": "print("}, "is not Python"),
+        ({"title": "Do `it`"}, "a title is shorter than 75 letters, and plain text"),
+    ],
+)
+def test_a_snippet_of_another_form_is_told_the_rule(change, words):
+    def said(parts):
+        snippet = snippets.Snippet("", parts["title"], parts["text"], parts["code"], "")
+        found = list(faults_of_form(snippet))
+        return (
+            found
+            if any("not Python" in line for line in found)
+            else found + list(unsafe_loads(snippet))
+        )
+
+    assert said(GOOD) == []
+    (line,) = said(GOOD | change)
+    assert words in line and line.startswith("notebooks/source/reference.py: ")
 
 
 def test_names_that_nothing_defines_are_found():
@@ -167,30 +262,11 @@ def test_names_that_nothing_defines_are_found():
 
 
 @every_snippet
-def test_it_says_when_to_use_it_and_names_a_trap(snippet):
-    when, trap = snippet.text.split("\n\n")
-    assert trap.startswith("**Trap:** ") and trap.endswith(".")
-    assert when.endswith(".") and not re.search(r"[.?!]\s+[A-Z]", when), "more than one sentence"
-    assert len(snippet.title) < 75 and not re.search(r"[`#*()]", snippet.title)
-
-
-@every_snippet
 def test_it_is_marked_with_the_torch_that_it_needs(snippet):
     needs = max((v for call, v in LATER.items() if call in snippet.code), default=None)
     says = re.search(r"torch ≥ (\d+)\.(\d+)", snippet.when)
     if needs:
         assert says and tuple(map(int, says.groups())) == needs
-
-
-@every_snippet
-def test_loading_is_safe_unless_it_is_about_that(snippet):
-    if snippet.title == "Save and load in two lines":
-        return
-    for node in ast.walk(ast.parse(snippet.code)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-            options = {k.arg: ast.unparse(k.value) for k in node.keywords}
-            trusted = snippet.title == "Turn a pickled model into weights"
-            assert options.get("weights_only") == "True" or trusted, ast.unparse(node)
 
 
 def test_links_within_the_notebook_find_their_headings():

@@ -208,7 +208,7 @@ keys = [(how, list(wrapped.state_dict())[0]) for how, wrapped in wrappers.items(
 show.Table(["wrapped", "first key"], keys)
 
 # %% [markdown]
-# (Nothing was compiled yet: that happens at the first call.) The file of such a net, loaded into a net that is not wrapped:
+# The file of such a net, loaded into a net that is not wrapped:
 
 # %%
 state = wrappers["DataParallel(net)"].state_dict()
@@ -425,15 +425,13 @@ def lite0():
                 setattr(module, name, nn.ReLU6())
     return net.eval()
 
+# %% [markdown]
+# One block of both, side by side:
+
 # %%
 net = lite0()
-print(len(net.state_dict()), "entries; names in common:", end=" ")
-print(len(stranger.keys() & net.state_dict().keys()))
 
-# %% [markdown]
-# As many entries, and no common name. One block, side by side:
 
-# %%
 def weights_of(state, block):
     return [n for n in state if n.startswith(block) and n.endswith(".weight")]
 
@@ -482,7 +480,6 @@ def translate(name):
     return f"{BLOCKS[int(number)]}.{places[part]}.{entry}"
 
 # %%
-print("_blocks.1._bn1.running_mean →", translate("_blocks.1._bn1.running_mean"))
 weights = {translate(name): tensor for name, tensor in stranger.items()}
 print(net.load_state_dict(weights))
 
@@ -617,13 +614,11 @@ fresh.call(look_again, folder / "lite0.pt")
 # %% [markdown]
 # ## A class that reads its own old files
 #
-# Old files outlive a renaming. A class can translate their names itself, in a hook that runs before loading. It gets the
+# Old files outlive a renaming, here of `fc` to `head`. A class can translate their names itself, in a hook that runs before loading. It gets the
 # dictionary (a copy: yours stays as it is) and the prefix under which this module's entries stand in it.
 
 # %%
 class Renamed(nn.Module):
-    """Its layer was called `fc` once."""
-
     def __init__(self):
         super().__init__()
         self.head = nn.Linear(2, 2)
@@ -640,26 +635,11 @@ old_file = {"0.fc.weight": torch.ones(2, 2), "0.fc.bias": torch.zeros(2)}
 print(nn.Sequential(Renamed()).load_state_dict(old_file))
 
 # %% [markdown]
-# A hook that runs after loading sees the two lists before an error is made of them, and may change them. Here a bias may
-# be missing:
-
-# %%
-def may_lack_bias(module, left):
-    if "bias" in left.missing_keys:
-        left.missing_keys.remove("bias")
-
-
-layer = nn.Linear(2, 2)
-layer.register_load_state_dict_post_hook(may_lack_bias)
-print(layer.load_state_dict({"weight": torch.ones(2, 2)}))
-
-# %% [markdown]
 # ### When the meaning changes, not the name
 #
 # A net stored a threshold in percent; now it is a fraction. Name and shape stay, so no comparison of names finds it. For
 # this a state_dict carries a version number for each module: `_version` of its class, 1 unless the class says otherwise.
-# `_load_from_state_dict` gets the number that is in the file. (The underscore says: not for everybody. torch's own layers
-# do it so.)
+# `_load_from_state_dict` gets the number that is in the file.
 
 # %%
 class Threshold(nn.Module):
@@ -705,10 +685,6 @@ model.load_state_dict(renamed)
 print(f"with its versions: {model.threshold.item():.4f}")
 
 # %% [markdown]
-# Our `unwrap` and `load_what_fits` lose the versions too, and know nothing of hooks. torch's own layers have versions since
-# long ago, so today's files need none; for a class of your own that has, add the line.
-
-# %% [markdown]
 # ### State that is no tensor
 #
 # `get_extra_state` puts something of your own into the state_dict, `set_extra_state` takes it out. Plain values only, or
@@ -745,11 +721,10 @@ print(list(state), model.labels)
 import warnings
 from torch.nn.utils import parametrizations
 
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # FutureWarning: deprecated
     old = nn.utils.weight_norm(nn.Linear(3, 2))
 new = parametrizations.weight_norm(nn.Linear(3, 2))
-print(caught[0].category.__name__, "of the old one")
 print(list(old.state_dict()), list(new.state_dict()), sep="\n")
 
 # %% [markdown]
@@ -794,32 +769,7 @@ print(lazy.load_state_dict(nn.Linear(3, 5).state_dict()))
 print(lazy(torch.randn(4, 3)).shape)
 
 # %% [markdown]
-# No message, and five outputs. A layer without shapes has nothing to compare with. Send one batch through before loading, and
-# it compares:
-
-# %%
-lazy = nn.LazyLinear(2)
-lazy(torch.randn(4, 3))
-try:
-    lazy.load_state_dict(nn.Linear(3, 5).state_dict())
-except RuntimeError as error:
-    print(str(error).splitlines()[1].strip().split(":")[0])
-
-# %% [markdown]
-# ## Another type, the same parameter
-#
-# Loading copies numbers into the model's tensors, so the model's type stays. `assign=True` puts the file's tensors in their
-# place, as new parameters, which no optimizer knows. After `set_swap_module_params_on_conversion(True)`, torch exchanges the
-# contents instead (`torch.utils.swap_tensors`), so the parameter has the file's type and stays the same object:
-
-# %%
-half = {name: t.half() for name, t in nn.Linear(2, 2).state_dict().items()}
-for exchange in (True, False):
-    torch.__future__.set_swap_module_params_on_conversion(exchange)
-    layer = nn.Linear(2, 2)
-    weight = layer.weight
-    layer.load_state_dict(half, assign=True)
-    print(f"{exchange}: {layer.weight.dtype}, same parameter: {layer.weight is weight}")
+# No message, and five outputs: a layer without shapes has nothing to compare with.
 
 # %% [markdown]
 # ## Recap
