@@ -283,25 +283,6 @@ with torch.no_grad():
     print("mixed:", torch.allclose(traced_reader(mixed), logits, atol=1e-4))
 
 # %% [markdown]
-# Or keep the `if`, in a function that is scripted. A trace records a call of it, with both sides:
-
-# %%
-@torch.jit.script
-def on_bright_paper(images):
-    if bool(images.mean() > 0):
-        images = -images
-    return images
-
-
-class CallingReader(Reader):
-    def forward(self, images):
-        return self.net(on_bright_paper(images))
-
-
-traced_reader = torch.jit.trace(CallingReader(model).eval(), images)
-print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
-
-# %% [markdown]
 # ### A number that leaves the tensor
 #
 # An operation on tensors is recorded. What `float(…)`, `.item()` or `len(…)` takes out of a tensor is a plain number, and
