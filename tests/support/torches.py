@@ -51,8 +51,8 @@ class OtherPython(KernelSpecManager):
 def run_notebook(python, path, folder):
     """Run a stored notebook in `folder` with another environment; returns its cells as they are then."""
     folder.mkdir(parents=True, exist_ok=True)
-    path_there = [str(Path(python).parent), os.environ.get("PATH", "")]
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(path_there)}
+    programs = [str(Path(python).parent), os.environ.get("PATH", "")]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(programs)}
     settings.pop("PYTEST_CURRENT_TEST", None)  # ipykernel drops the output of subprocesses with it
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
