@@ -340,13 +340,14 @@ print("a zip:", zipfile.is_zipfile(folder / "digits.tar"))
 print("loads:", len(torch.load(folder / "digits.tar")), "entries")
 
 # %% [markdown]
-# One name does matter: torch 2.15 reads a path that ends in `.safetensors` as that other format, whatever is
-# inside.
+# One name does matter: since torch 2.13, a path that ends in `.safetensors` is read as that other format, whatever
+# is inside.
 
 # %%
 torch.save(model.state_dict(), folder / "digits.safetensors")
 try:
     torch.load(folder / "digits.safetensors")
+    print("no error: this needs torch 2.13, and here is", torch.__version__)
 except Exception as error:
     print(f"{type(error).__name__}: {error}")
 

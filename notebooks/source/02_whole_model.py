@@ -481,10 +481,13 @@ back = load_file(folder / "model.safetensors")
 print(all(torch.equal(back[name], t) for name, t in model.state_dict().items()))
 
 # %% [markdown]
-# New in torch 2.15: `torch.load` reads it too, by the ending of the path. (With an older torch, use `load_file`.)
+# Since torch 2.13, `torch.load` reads it too, by the ending of the path. (With an older torch, use `load_file`.)
 
 # %%
-print(len(torch.load(folder / "model.safetensors")), "entries")
+if torch.__version__ >= "2.13":
+    print(len(torch.load(folder / "model.safetensors")), "entries")
+else:
+    print("this needs torch 2.13, and here is", torch.__version__)
 
 # %% [markdown]
 # What it does not take, each with its message:
@@ -506,7 +509,7 @@ for what, (tensors, metadata) in refused.items():
 
 # %% [markdown]
 # The cures: `save_model` and `load_model` of the same library for shared memory, `.contiguous()`, and text as
-# metadata. It is read with `safe_open`; what `torch.load` returns has the tensors only.
+# metadata. It is read with `safe_open`; what `load_file` returns has the tensors only.
 
 # %%
 from safetensors import safe_open
@@ -514,7 +517,7 @@ from safetensors import safe_open
 save_file({"a": shared}, folder / "noted.safetensors", {"epoch": "3"})
 with safe_open(folder / "noted.safetensors", "pt") as file:
     print(file.metadata())
-print(torch.load(folder / "noted.safetensors"))
+print(load_file(folder / "noted.safetensors"))
 
 # %% [markdown]
 # ## From a whole model to a file that lasts

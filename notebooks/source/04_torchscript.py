@@ -46,12 +46,13 @@ with warnings.catch_warnings(record=True) as caught:
 # Both calls warn. These are the two texts:
 
 # %%
-for message in dict.fromkeys(str(warning.message) for warning in caught):
-    if "script" in message or "load" in message:
-        print(f"FutureWarning: {message}")
+for text in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught):
+    if "script" in text or "load" in text:
+        print(text)
 
 # %% [markdown]
-# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. The warning can come many times
+# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. (With torch 2.10 to
+# > 2.13 it is a `DeprecationWarning`, which Python does not show unless asked.) The warning can come many times
 # > from one call, which scripts the parts of the model too. Keep what runs, plan the move, and silence the warning on purpose, as the next cell does. (On Python 3.14
 # > and newer, torch says "not supported" in its place: read in its source, not run here.)
 
@@ -721,7 +722,8 @@ if compiling:
 # %% [markdown]
 # ## The way out
 #
-# `torch.export` is what torch recommends in place of TorchScript. The same model, with any number of images:
+# `torch.export` is what torch recommends in place of TorchScript. The same model, with any number of images (torch 2.9 to
+# 2.12 warn that `The given buffer is not writable`; the answers are the same):
 
 # %%
 batch = torch.export.Dim("batch")

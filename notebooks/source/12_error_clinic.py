@@ -22,7 +22,7 @@
 # | `PytorchStreamReader failed reading zip archive: failed finding central directory` | [A file that was cut short](#A-file-that-was-cut-short) |
 # | `EOFError`, `EOFError: Ran out of input`, `unexpected EOF, expected` | [Nothing to read](#Nothing-to-read) |
 # | `WeightsUnpickler error: Unsupported operand 149`, `Invalid magic number; corrupt file?`, `A load persistent id instruction was encountered` | [A plain pickle](#A-plain-pickle) |
-# | `Error while deserializing header: header too large`, `KeyError: 0` | [The wrong ending](#The-wrong-ending) |
+# | `Error while deserializing header: header too large`, `KeyError: 0`, `Unsupported operand` with another number | [The wrong ending](#The-wrong-ending) |
 # | `mmap can only be used with files saved with`, `f must be a file path in order to use the mmap argument` | [A file of the old format](#A-file-of-the-old-format) |
 # | `Parent directory files/12_error_clinic/nope does not exist.`, `expected 'f' to be string, path, or a file-like object with a 'write' attribute` | [Small slips of save](#Small-slips-of-save) |
 #
@@ -76,7 +76,7 @@
 # | message | section |
 # |:--|:--|
 # | `PytorchStreamReader failed locating file constants.pkl` | [A checkpoint read as an archive](#A-checkpoint-read-as-an-archive) |
-# | `PytorchStreamReader failed locating file data.pkl` | [An exported program read as a checkpoint](#An-exported-program-read-as-a-checkpoint) |
+# | `PytorchStreamReader failed locating file data.pkl`; described: `The given buffer is not writable` | [An exported program read as a checkpoint](#An-exported-program-read-as-a-checkpoint) |
 # | `Cannot use` … `with TorchScript archives passed to`, `looks like a TorchScript archive dispatching to 'torch.jit.load'` | [An archive read as a checkpoint](#An-archive-read-as-a-checkpoint) |
 # | `torch.jit.script` and its family `is deprecated. Please switch to` | [TorchScript is deprecated](#TorchScript-is-deprecated) |
 # | `to be a tuple of example positional inputs, got <class 'torch.Tensor'>` | [Arguments as a tuple](#Arguments-as-a-tuple) |
@@ -241,7 +241,8 @@ print(re.search("<title>(.*)</title>", (folder / "page.pt").read_text())[1])
 # %% [markdown]
 # ### A file that was cut short
 #
-# A download or a save that was interrupted. One missing byte is enough.
+# A download or a save that was interrupted. One missing byte is enough. (With torch 2.10 the message ends with
+# `central directory`.)
 
 # %%
 content = (folder / "layer.pt").read_bytes()
@@ -309,7 +310,9 @@ print(pickle.loads((folder / "plain.pkl").read_bytes()))
 # %% [markdown]
 # ### The wrong ending
 #
-# For `torch.load` the *name* decides: `.safetensors` is read by that library, anything else as a file of `torch.save`.
+# Since torch 2.13 the *name* decides for `torch.load`: `.safetensors` is read by that library, anything else as a file of
+# `torch.save`. An older torch (2.10 to 2.12) reads both as a file of `torch.save`: it loads the first of these two. For a file
+# of safetensors it has the second message whatever its name, with a number that depends on the file.
 
 # %%
 torch.save(layer.state_dict(), folder / "layer.safetensors")
@@ -319,11 +322,12 @@ message(torch.load, folder / "tensors.pt")
 
 # %% [markdown]
 # *Look at* the first bytes, not at the ending. *Cure:* rename it. An open *file* has no ending: it fails in a way that depends
-# on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path.
+# on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path (before torch 2.13, give it to `load_file`).
 
 # %%
-(folder / "tensors.pt").rename(folder / "good.safetensors")
-print(what_is(folder / "good.safetensors"), *torch.load(folder / "good.safetensors"))
+good = (folder / "tensors.pt").rename(folder / "good.safetensors")
+load = torch.load if torch.__version__ >= "2.13" else safetensors.torch.load_file
+print(what_is(good), *load(good))
 made_by = {"author": "Ada and Charles"}
 safetensors.torch.save_file({"w": torch.ones(2)}, folder / "w.safetensors", made_by)
 for name in ("good", "w"):
@@ -918,7 +922,7 @@ print(empty.weight.device, torch.equal(empty.weight, layer.weight))
 # ### TorchScript is deprecated
 #
 # Every function of `torch.jit` says so. Its files still work; [lesson 4](04_torchscript.ipynb) reads them, and shows the way
-# out, `torch.export`.
+# out, `torch.export`. With torch 2.10 to 2.13 each of these is a `DeprecationWarning`.
 
 # %%
 scripted = message(torch.jit.script, layer)
@@ -932,7 +936,7 @@ torch.equal(loaded(torch.ones(1, 4)), layer(torch.ones(1, 4)))
 # ### A checkpoint read as an archive
 #
 # `torch.jit.load` wants an archive with code in it, and this is a file of weights. It is *not* damaged, whatever the rest
-# of the message says.
+# of the message says. (With torch 2.10 there is no such rest.)
 
 # %%
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -958,7 +962,8 @@ print(layer.load_state_dict(torch.jit.load(folder / "script.pt").state_dict()))
 # ### An exported program read as a checkpoint
 #
 # And the third kind of archive, `.pt2`. Again *corrupted* is the wrong diagnosis, unless it really is a save that was
-# interrupted.
+# interrupted. What does read it, `torch.export.load`, warns with torch 2.9 to 2.12: `The given buffer is not writable, and
+# PyTorch does not support non-writable tensors`. The weights are right in spite of it.
 
 # %%
 program = torch.export.export(layer, (torch.ones(2, 4),))

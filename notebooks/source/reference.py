@@ -21,8 +21,9 @@
 # **Snippets:** [weights](#Weights) · [whole runs](#Whole-runs) · [parts](#Parts) · [devices](#Devices) · [safety](#Safety) ·
 # [formats](#Formats) · [export](#Export) · [housekeeping](#Housekeeping)
 #
-# All were run with torch 2.15. Where a call came later than torch 2.0, its version stands beside it. The small models
-# stand for yours.
+# All were run with torch 2.15, and on Python 3.11 with the first release of every version since 2.0. Where a snippet does
+# not run with all of them, it says from which torch on it does. Some of the old ones add a warning. The small models stand for
+# yours.
 
 # %% [markdown]
 # To run the snippets here, start with this cell: what they write goes into a folder that disappears with the kernel.
@@ -61,10 +62,10 @@ print(all(torch.equal(state[k], v) for k, v in restored.state_dict().items()))
 # %% [markdown]
 # ### Save and load in two lines
 #
-# For your own file, on your own machine, with torch ≥ 2.6.
+# For your own file, on your own machine.
 #
-# **Trap:** an older torch runs whatever program is in the file, and a file from a GPU needs a GPU; `weights_only=True` and
-# `map_location="cpu"` avoid both.
+# **Trap:** before torch 2.6 this runs whatever program is in the file, and a file from a GPU needs a GPU; `weights_only=True`
+# and `map_location="cpu"` avoid both.
 
 # %%
 import torch
@@ -504,7 +505,7 @@ print(nn.Sequential(nn.Linear(4, 2)).load_state_dict(state))
 # %% [markdown]
 # ### Load weights saved from a model under torch.compile
 #
-# Against `Unexpected key(s) in state_dict: "_orig_mod.…"`; torch ≥ 2.2.
+# Against `Unexpected key(s) in state_dict: "_orig_mod.…"`; torch ≥ 2.1.
 #
 # **Trap:** `torch.compile(model)` makes a wrapper whose keys have a prefix; `model.compile()` compiles in place, and the
 # keys stay as they are.
@@ -719,7 +720,7 @@ print("assigned:", model.weight.dtype)
 # %% [markdown]
 # ### Load a file from somebody you do not trust
 #
-# For every download: write `weights_only=True` out, because it is the default only with torch ≥ 2.6.
+# For every download: write `weights_only=True` out, because it is the default only since torch 2.6.
 #
 # **Trap:** with `weights_only=False` the file runs as a program before you see anything of it, and a scanner that finds
 # nothing is no proof.
@@ -1037,7 +1038,7 @@ print(torch.equal(state["model"]["weight"], model.weight))
 # %% [markdown]
 # ### Export a model that runs without its class
 #
-# For a program that has torch and not your code; torch ≥ 2.1.
+# For a program that has torch and not your code; torch ≥ 2.4.
 #
 # **Trap:** call `eval()` before exporting, because an exported program has no `eval()` of its own; and load only files that
 # you trust.
@@ -1056,7 +1057,7 @@ print(type(loaded).__name__, torch.allclose(loaded(example), model(example)))
 # %% [markdown]
 # ### Export a model for any batch size
 #
-# Against `Guard failed` when an exported program gets another number of inputs; torch ≥ 2.2.
+# Against `Guard failed` when an exported program gets another number of inputs; torch ≥ 2.4.
 #
 # **Trap:** give it an example with two inputs or more: a size of 1 is taken for a constant.
 
