@@ -324,10 +324,8 @@ class OneByOne(nn.Module):
         self.net = net
 
     def forward(self, images):
-        rows = []
-        for i in range(images.shape[0]):
-            rows.append(self.net(images[i : i + 1]))
-        return torch.cat(rows)
+        rows = (images[i : i + 1] for i in range(images.shape[0]))
+        return torch.cat([self.net(row) for row in rows])
 
 
 one_by_one = OneByOne(SmallCNN()).eval()
@@ -376,8 +374,7 @@ for name, module in (("traced", traced_small), ("scripted", scripted_small)):
 
 # %%
 before = traced_small.state_dict()["features.1.running_mean"].clone()
-with torch.no_grad():
-    traced_small(images)
+traced_small(images)
 after = traced_small.state_dict()["features.1.running_mean"]
 print("statistics unchanged:", torch.equal(before, after))
 
@@ -388,8 +385,8 @@ print("statistics unchanged:", torch.equal(before, after))
 # %%
 scripted_small.save(folder / "small.pt")
 from_file = torch.jit.load(folder / "small.pt")
-print("training:", small.training, "| scripted:", scripted_small.training, end=" ")
-print("| from the file:", from_file.training)
+print("model:", small.training, "| scripted:", scripted_small.training)
+print("from the file:", from_file.training)
 
 # %% [markdown]
 # ### What script cannot read
