@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 from utils.tools.course import ROOT
@@ -46,17 +47,35 @@ def ensure(root=ROOT):
 
 def wanted(root):
     """What an environment must have been made from to be used as it is."""
-    files = [root / "requirements.txt", root / "pyproject.toml"]
-    digest = hashlib.sha256(b"\n".join(file.read_bytes() for file in files)).hexdigest()
+    made_from = json.dumps([requirements(root), installed_from(root)], sort_keys=True)
+    digest = hashlib.sha256(made_from.encode()).hexdigest()
     return {"requirements": digest, "folder": str(root)}
 
 
+def requirements(root):
+    """The lines of `requirements.txt` that ask for something."""
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def installed_from(root):
+    """What an installer reads of `pyproject.toml`: not the settings of linters, nor the version."""
+    try:
+        course = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SetupError(f"pyproject.toml cannot be read: {error}.") from None
+    project = course.get("project", {})
+    kept = {key: project.get(key) for key in ("name", "requires-python", "dependencies")}
+    return [kept, course.get("build-system"), course.get("tool", {}).get("hatch")]
+
+
 def is_ready(venv, python, root):
+    asked = wanted(root)  # first: a pyproject.toml that cannot be read is told at once
     try:
         stamp = json.loads((venv / "course-ready.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return stamp == wanted(root) and python.exists()
+    return stamp == asked and python.exists()
 
 
 @contextlib.contextmanager
