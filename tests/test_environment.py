@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,9 +27,9 @@ class Installer:
     """In place of `environment.run`: notes which step is asked for, and answers as told."""
 
     def __init__(self, **answers):
-        self.answers, self.asked = answers, []
+        self.answers, self.asked, self.variables = answers, [], {}
 
-    def __call__(self, command, **_):
+    def __call__(self, command, env=None, **_):
         if "venv" in command:
             step = "venv"
             python = Path(command[-1]) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -37,11 +40,14 @@ class Installer:
         else:
             step = "uv" if command[1] == "pip" else "pip"
         self.asked.append(step)
+        self.variables[step] = env
         return environment.Finished(*self.answers.get(step, (0, "")))
 
 
 @pytest.fixture
 def installer(monkeypatch):
+    monkeypatch.setattr(environment, "has_nvidia_driver", lambda: True)
+
     def make(**answers):
         fake = Installer(**answers)
         monkeypatch.setattr(environment, "run", fake)
@@ -207,3 +213,183 @@ def test_the_requirements_pin_every_direct_dependency():
     packages = [line for line in lines if line and not line.startswith("#")]
     assert packages[-1] == "-e ."
     assert all("==" in line for line in packages[:-1])
+
+
+def test_uv_trusts_what_the_system_trusts_unless_told_otherwise(root, installer, monkeypatch):
+    for name in environment.CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    fake = installer()
+    environment.ensure(root)
+    given = fake.variables["uv"]
+    assert given["UV_SYSTEM_CERTS"] == given["UV_NATIVE_TLS"] == "1"
+    assert given["PATH"] == os.environ["PATH"]
+    monkeypatch.setenv("UV_SYSTEM_CERTS", "0")
+    replace(root / "requirements.txt", "numpy==", "numpy==1")
+    environment.ensure(root)
+    assert fake.variables["uv"]["UV_SYSTEM_CERTS"] == "0"
+
+
+# ---------------------------------------------------------------- which build of PyTorch
+
+UV = """#!{python}
+import os, sys, time
+from pathlib import Path
+
+here = Path(__file__).resolve().parent.parent
+arguments = sys.argv[1:]
+cpu, probe = "--torch-backend=cpu" in arguments, "--dry-run" in arguments
+kind = "probe" if probe else "cpu" if cpu else "default"
+again = any(a.startswith("--reinstall-package=torch") for a in arguments)
+with open(here.parent / "asked", "a") as file:
+    print(kind + " again" * again, file=file)
+assert os.environ["UV_SYSTEM_CERTS"] == "1"
+assert probe or os.environ.get("UV_HTTP_RETRIES") is None
+if cpu and "{index}" == "fails":
+    print("error: Failed to fetch: `https://index/whl/cpu/torch/`", file=sys.stderr)
+    print("  cause: failed to lookup address information", file=sys.stderr)
+    sys.exit(2)
+if cpu and "{index}" == "hangs":
+    time.sleep(60)
+if cpu and not probe and "{index}" == "is slow":
+    time.sleep(3)
+if cpu and not probe and "{index}" == "has no files":
+    sys.exit(1)
+if not probe:
+    packages = here / "lib/python3/site-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    installed = list(packages.iterdir())
+    if again or not installed:
+        for path in installed:
+            path.rmdir()
+        (packages / ("torch-2.15.0+cpu.dist-info" if cpu else "torch-2.15.0.dist-info")).mkdir()
+"""
+
+
+@pytest.fixture
+def with_uv(root, monkeypatch):
+    """Make set-up meet a program called uv, to which PyTorch's index of CPU builds is as said."""
+    if sys.platform != "linux":
+        pytest.skip("the CPU build is a choice only on Linux")
+    monkeypatch.setattr(environment, "has_nvidia_driver", lambda: False)
+    for name in (*environment.CERTIFICATES, "UV_HTTP_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    really_run, fake = environment.run, Installer()
+
+    def make(index):
+        def run(command, **options):
+            if command[0].endswith("uv"):
+                return really_run(command, **options)
+            done = fake(command, **options)
+            uv = root / ".venv/bin/uv"
+            uv.write_text(UV.format(python=sys.executable, index=index))
+            uv.chmod(0o755)
+            return done
+
+        monkeypatch.setattr(environment, "run", run)
+
+    return make
+
+
+def asked(root):
+    return (root / "asked").read_text().splitlines()
+
+
+def test_without_a_driver_the_cpu_build_is_installed_once(root, with_uv, capsys):
+    with_uv("answers")
+    environment.ensure(root)
+    assert asked(root) == ["probe", "cpu"]
+    told = capsys.readouterr().out
+    assert "about 1 GB, which becomes 2 GB" in told and "3 GB" not in told
+    start = time.perf_counter()
+    environment.ensure(root)
+    assert time.perf_counter() - start < 1 and asked(root) == ["probe", "cpu"]
+
+
+def test_with_a_driver_the_default_build_is_asked_for_at_once(root, with_uv, monkeypatch, capsys):
+    with_uv("answers")
+    monkeypatch.setattr(environment, "has_nvidia_driver", lambda: True)
+    environment.ensure(root)
+    assert asked(root) == ["default"]
+    assert "about 3 GB, which become 6 GB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("index", ["fails", "hangs", "has no files"])
+def test_the_default_build_is_taken_where_the_cpu_build_cannot_be_had(
+    root, with_uv, monkeypatch, capsys, index
+):
+    with_uv(index)
+    assert environment.PATIENCE < 10
+    monkeypatch.setattr(environment, "PATIENCE", 1)
+    start = time.perf_counter()
+    environment.ensure(root)
+    assert time.perf_counter() - start < 10
+    assert asked(root)[0] == "probe" and asked(root)[-1] == "default"
+    told = [line for line in capsys.readouterr().out.splitlines() if "cannot be had" in line]
+    assert len(told) == 1 and "about 3 GB, which become 6 GB" in told[0]
+    before = asked(root)
+    environment.ensure(root)
+    environment.ensure(root, full_torch=True)
+    assert asked(root) == before
+
+
+def test_a_slow_download_of_the_cpu_build_is_not_cut_off(root, with_uv, monkeypatch):
+    with_uv("is slow")
+    monkeypatch.setattr(environment, "PATIENCE", 2)
+    environment.ensure(root)
+    assert asked(root) == ["probe", "cpu"]
+
+
+def test_full_torch_takes_the_default_build_at_once(root, with_uv, capsys):
+    with_uv("answers")
+    environment.ensure(root, full_torch=True)
+    environment.ensure(root)
+    assert asked(root) == ["default"]
+    assert "about 3 GB, which become 6 GB" in capsys.readouterr().out
+
+
+def test_full_torch_replaces_a_cpu_build_once(root, with_uv, capsys):
+    with_uv("answers")
+    environment.ensure(root)
+    (root / ".venv/mine").touch()
+    for full_torch in (True, True, False):
+        environment.ensure(root, full_torch)
+    assert asked(root) == ["probe", "cpu", "default again"]
+    assert environment.torch_in(root / ".venv") == environment.DEFAULT
+    assert "Replacing PyTorch's CPU build" in capsys.readouterr().out
+    assert (root / ".venv/mine").exists()
+
+
+@pytest.mark.parametrize("full_torch", [False, True])
+def test_changed_requirements_keep_the_build_that_is_here(root, with_uv, full_torch):
+    with_uv("answers")
+    environment.ensure(root, full_torch)
+    before = len(asked(root))
+    replace(root / "requirements.txt", "numpy==", "numpy==1")
+    environment.ensure(root)
+    assert asked(root)[before:] == (["default"] if full_torch else ["probe", "cpu"])
+
+
+def test_the_disk_must_hold_the_build_that_is_taken(root, with_uv, monkeypatch, capsys):
+    usage = shutil.disk_usage(root)._replace(free=4 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with_uv("fails")
+    assert commands.main(["open"], root) == 1
+    assert "PyTorch's default build needs 9 GB, and 4.0 GB" in capsys.readouterr().err
+    with_uv("answers")
+    assert environment.ensure(root).exists()
+
+
+@pytest.mark.parametrize("command", ["open", "test"])
+def test_full_torch_is_an_option_of_ours(root, monkeypatch, command):
+    seen = []
+    monkeypatch.setattr(
+        commands, "ensure", lambda *given: seen.append(given) or Path(sys.executable)
+    )
+    monkeypatch.setattr(os, "execve", lambda *given: seen.append(given[1]))
+    monkeypatch.setattr(
+        subprocess, "run", lambda given, **_: seen.append(given) or environment.Finished(0, "")
+    )
+    monkeypatch.chdir(root)
+    commands.main([command, "--full-torch", "one"], root)
+    assert seen[0] == (root, True)
+    assert "one" in seen[-1] and "--full-torch" not in seen[-1]
