@@ -1,17 +1,15 @@
-"""The command line: set-up and its bad situations, working copies, reset, progress."""
+"""The command line: how it starts, working copies, reset, progress."""
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from utils.tools import commands, environment
+from utils.tools import commands
 from utils.tools.course import RENAMED, ROOT
 
 
@@ -25,141 +23,7 @@ def root(tmp_path):
     return tmp_path
 
 
-# ---------------------------------------------------------------- set-up
-
-
-class Installer:
-    """In place of `environment.run`: notes which step is asked for, and answers as told."""
-
-    def __init__(self, **answers):
-        self.answers, self.asked = answers, []
-
-    def __call__(self, command, **_):
-        if "venv" in command:
-            step = "venv"
-            python = Path(command[-1]) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-            python.parent.mkdir(parents=True)
-            python.touch()
-        elif command[-1] == "uv":
-            step = "get_uv"
-        else:
-            step = "uv" if command[1] == "pip" else "pip"
-        self.asked.append(step)
-        return environment.Finished(*self.answers.get(step, (0, "")))
-
-
-@pytest.fixture
-def installer(monkeypatch):
-    def make(**answers):
-        fake = Installer(**answers)
-        monkeypatch.setattr(environment, "run", fake)
-        return fake
-
-    return make
-
-
-def test_a_first_call_installs_and_a_second_does_not(root, installer, capsys):
-    fake = installer()
-    python = environment.ensure(root)
-    assert python.exists() and fake.asked == ["venv", "get_uv", "uv"]
-    assert "Setting up" in capsys.readouterr().out
-    assert environment.ensure(root) == python and len(fake.asked) == 3
-    assert not (root / ".venv/course-unfinished").exists()
-
-
-def test_changed_requirements_are_installed(root, installer):
-    fake = installer()
-    environment.ensure(root)
-    with open(root / "requirements.txt", "a") as file:
-        file.write("# new\n")
-    environment.ensure(root)
-    assert fake.asked[3:] == ["get_uv", "uv"]
-
-
-def test_an_interrupted_install_is_started_over(root, installer, capsys):
-    fake = installer()
-    environment.ensure(root)
-    (root / ".venv/course-unfinished").touch()
-    (root / ".venv/course-ready.json").unlink()
-    (root / ".venv/half-a-package").touch()
-    environment.ensure(root)
-    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
-    assert not (root / ".venv/half-a-package").exists()
-    assert "did not finish" in capsys.readouterr().out
-
-
-def test_a_moved_folder_gets_a_new_environment(root, installer):
-    fake = installer()
-    environment.ensure(root)
-    moved = shutil.move(root, root.with_name("moved"))
-    environment.ensure(Path(moved))
-    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
-
-
-def test_an_environment_made_by_hand_is_completed_not_removed(root, installer):
-    fake = installer()
-    python = root / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
-    python.parent.mkdir(parents=True)
-    python.touch()
-    (root / ".venv/mine").touch()
-    environment.ensure(root)
-    assert fake.asked == ["get_uv", "uv"] and (root / ".venv/mine").exists()
-
-
-def test_pip_takes_over_where_uv_fails(root, installer, capsys):
-    fake = installer(uv=(2, ""))
-    environment.ensure(root)
-    assert fake.asked == ["venv", "get_uv", "uv", "pip"]
-    assert "with pip" in capsys.readouterr().out
-
-
-BAD = {
-    "No connection": ("get_uv", "ERROR: Failed to resolve 'host' ([Errno -3] name resolution)"),
-    "became full": ("pip", "OSError: [Errno 28] No space left on device"),
-    "not published for Python": ("pip", "ERROR: No matching distribution found for torch==2"),
-    "could not be installed: strange": ("pip", "something\nstrange\n"),
-    "virtual environment": ("venv", "ensurepip is not available"),
-}
-
-
-@pytest.mark.parametrize("words", BAD)
-def test_a_bad_situation_is_one_sentence_and_the_next_call_starts_over(
-    root, installer, words, capsys
-):
-    step, output = BAD[words]
-    installer(**{"uv": (1, ""), step: (1, output)})
-    assert commands.main(["open"], root) == 1
-    error = capsys.readouterr().err.strip()
-    assert words in error and len(error.splitlines()) == 1
-    assert not (root / ".venv/course-ready.json").exists() and not (root / "work").exists()
-    installer()
-    assert environment.ensure(root).exists()
-
-
-def test_a_full_disk_is_told_before_anything_is_made(root, installer, monkeypatch, capsys):
-    fake = installer()
-    usage = shutil.disk_usage(root)._replace(free=2**30)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert commands.main(["test"], root) == 1
-    assert "disk is too full" in capsys.readouterr().err
-    assert fake.asked == [] and not (root / ".venv").exists()
-
-
-def test_two_set_ups_at_once_do_not_meet(root, installer, capsys):
-    installer()
-    with environment.only_one_setup(root):
-        assert commands.main(["open"], root) == 1
-    assert "Another set-up of this course is running" in capsys.readouterr().err
-    environment.ensure(root)
-
-
-def test_interrupting_is_one_sentence(root, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(environment, "run", interrupted)
-    assert commands.main(["open"], root) == 1
-    assert capsys.readouterr().err.strip().startswith("Interrupted: start the same command again")
+# ---------------------------------------------------------------- starting
 
 
 @pytest.mark.parametrize("flag", ["--port={}", "--port {}", "--ServerApp.port={}"])
@@ -194,13 +58,6 @@ def test_it_starts_from_any_folder_without_torch(tmp_path, arguments):
         "False"
         in subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout
     )
-
-
-def test_the_requirements_pin_every_direct_dependency():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = [line for line in lines if line and not line.startswith("#")]
-    assert packages[-1] == "-e ."
-    assert all("==" in line for line in packages[:-1])
 
 
 # ---------------------------------------------------------------- the learner's copies

@@ -2,6 +2,7 @@
 
 to learn
   open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
+  open --full-torch        with PyTorch's default build also where no NVIDIA driver is (also for test)
   progress                 what you have solved so far
   reset NOTEBOOK           start a notebook again; your version is kept in work/backup
   snippet                  list the tasks of notebooks/reference.ipynb
@@ -34,6 +35,7 @@ from utils.tools.environment import SetupError, ensure, say
 
 TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
 START = "00_start_here"
+FULL_TORCH = "--full-torch"
 ORIGIN = re.compile(r"\n*<!-- made from .* -->")
 NEWS = re.compile(r"^- \*\*(.+?):?\*\*:? ((?:.+\n?)(?:  .+\n?)*)", re.M)
 SOLVED = re.compile(r"✅ \d+\.\d+ (.+)")
@@ -69,9 +71,14 @@ def main(arguments, root=ROOT):
     return 1
 
 
-def in_environment(arguments, root):
+def without_full_torch(arguments):
+    """`--full-torch` is ours: whether it was given, and the other arguments."""
+    return FULL_TORCH in arguments, [each for each in arguments if each != FULL_TORCH]
+
+
+def in_environment(arguments, root, full_torch=False):
     """Run the environment's Python with `arguments` in the course's folder; returns its exit code."""
-    python = ensure(root)
+    python = ensure(root, full_torch)
     # a notebook finds the environment's programs too, whatever shell this was started from
     environment = {**os.environ, "VIRTUAL_ENV": str(root / ".venv")}
     environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
@@ -85,8 +92,9 @@ def in_environment(arguments, root):
 
 def open_lab(arguments, root):
     """Working copies for the learner, then JupyterLab; `arguments` are JupyterLab's own."""
+    full_torch, arguments = without_full_torch(arguments)
     refuse_taken_port(arguments)
-    ensure(root)
+    ensure(root, full_torch)
     for line in make_working_copies(root):
         say(line)
     say("JupyterLab is starting: your browser opens it, or you open the address below.")
@@ -122,7 +130,8 @@ def test(arguments, root):
 
     `--full` is an option of our own (conftest.py): the longest tests at full length.
     """
-    return in_environment(["-m", "pytest", *workers(arguments), *arguments], root)
+    full_torch, arguments = without_full_torch(arguments)
+    return in_environment(["-m", "pytest", *workers(arguments), *arguments], root, full_torch)
 
 
 def workers(arguments):
