@@ -1,6 +1,7 @@
 """The command line: how it starts, working copies, reset, progress."""
 
 import json
+import os
 import re
 import shutil
 import socket
