@@ -77,15 +77,18 @@ guesses = {
 }
 
 # %%
-rows = []
-for what, images in guesses.items():
-    share = accuracy(net.eval(), [(images, test.tensors[1])])
-    rows.append((what, share > 0.9, f"≈ {share:.2f}"))
-show.Table(["preprocessing", "more than 90 %", "accuracy"], rows)
+def right_after(images):
+    return accuracy(net.eval(), [(images, test.tensors[1])])
+
+
+best = right_after(scans / 8 - 1)
+shares = {what: right_after(images) for what, images in guesses.items()}
+rows = [(what, share < best, f"≈ {share:.2f}") for what, share in shares.items()]
+show.Table(["preprocessing", "worse", "accuracy"], rows)
 
 # %% [markdown]
-# No error in any of them, and only the first one is what the net has learned. A state_dict says nothing of the numbers that
-# are to go in, nor what the tenth output means.
+# No error in any of them, and three are worse than what the net was trained on. One loses so little that it may go unnoticed.
+# A state_dict says nothing of the numbers that are to go in, nor what the tenth output means.
 
 # %% [markdown]
 # ## Publish it
