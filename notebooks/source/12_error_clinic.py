@@ -232,7 +232,7 @@ message(torch.load, folder / "page.pt", weights_only=False)
 
 # %% [markdown]
 # *Look at* the number: 60 is `<`. The page's title usually says what went wrong. *Cure:* the right link; then compare the size
-# or the SHA-256 with the page that offers the file ([lesson 8](08_stages_and_tasks.ipynb)).
+# or the SHA-256 with the page that offers the file ([lesson 9](09_pretrained.ipynb)).
 
 # %%
 print(chr(60), what_is(folder / "page.pt"), sep=" → ")

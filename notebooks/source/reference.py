@@ -14,7 +14,7 @@
 # | [move to another device](#Load-a-checkpoint-that-was-saved-on-a-GPU-on-a-machine-without-one) | its `state_dict()` | `torch.load(…, map_location="cpu")` | the file names the GPU it was saved on | |
 # | [load more than fits twice](#Load-a-large-model-without-needing-the-memory-twice) | its `state_dict()` | `mmap=True`, `assign=True` | an optimizer that was built before: it trains the old weights | |
 # | [load a file of strangers](#Load-a-file-from-somebody-you-do-not-trust) | | `torch.load(…, weights_only=True)` | `weights_only=False` runs what is in the file | [2](02_whole_model.ipynb) |
-# | [give weights to others](#Save-and-load-weights-with-safetensors) | weights, and [how to build the model](#Store-the-arguments-of-a-model-beside-its-weights) | `safetensors`, or `torch.save` | the preprocessing is missing: wrong answers, no error | [8](08_stages_and_tasks.ipynb) |
+# | [give weights to others](#Save-and-load-weights-with-safetensors) | weights, and [how to build the model](#Store-the-arguments-of-a-model-beside-its-weights) | `safetensors`, or `torch.save` | the preprocessing is missing: wrong answers, no error | [9](09_pretrained.ipynb) |
 # | [run it without its class](#Export-a-model-that-runs-without-its-class) | the program | `torch.export` | it accepts [only the shapes](#Export-a-model-for-any-batch-size) it was exported for | [4](04_torchscript.ipynb) |
 # | *keep the whole object* | `model` | `torch.save(model)` | it needs the same code forever: [turn it into weights](#Turn-a-pickled-model-into-weights) | [2](02_whole_model.ipynb) |
 #
