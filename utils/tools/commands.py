@@ -3,6 +3,7 @@
 to learn
   open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
   open --full-torch        with PyTorch's default build also where no NVIDIA driver is (also for test)
+  here                     in a Python that brings its own torch (Colab, JupyterHub): add what is missing
   progress                 what you have solved so far
   reset NOTEBOOK           start a notebook again; your version is kept in work/backup
   snippet                  list the tasks of notebooks/reference.ipynb
@@ -32,6 +33,7 @@ from pathlib import Path
 from utils.tools import snippets
 from utils.tools.course import EXERCISE, RENAMED, ROOT, is_lesson, title_key
 from utils.tools.environment import SetupError, ensure, say
+from utils.tools.here import make_ready
 
 TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
 START = "00_start_here"
@@ -45,6 +47,7 @@ def main(arguments, root=ROOT):
     """Run one command; returns its exit code. A bad situation is one sentence and 1."""
     commands = {
         "open": open_lab,
+        "here": here,
         "progress": progress,
         "reset": reset,
         "snippet": snippet,
@@ -106,6 +109,18 @@ def open_lab(arguments, root):
         "--KernelManager.transport_encryption=auto",  # no warning about it at every start
     ]
     return in_environment(["-m", "jupyter", "lab", *options, *arguments], root)
+
+
+def here(arguments, root):
+    """The course in the Python that runs this, whose torch stays: no environment of its own."""
+    if arguments:
+        raise SetupError("`python3 -m utils here` takes no arguments.")
+    make_ready(root)
+    for line in make_working_copies(root):
+        say(line)
+    say(f"Open {root / 'work' / START}.ipynb with the kernel of this Python: {sys.executable}")
+    say("Restart the kernel if it is running already: it does not see yet what is new.")
+    return 0
 
 
 def refuse_taken_port(arguments):
