@@ -8,7 +8,7 @@
 # **About {{read}} minutes.**
 
 # %%
-import shutil, subprocess, warnings, zipfile
+import os, shutil, subprocess, warnings, zipfile
 from pathlib import Path
 import torch
 from torch import nn
@@ -140,7 +140,7 @@ print(torch.jit.script(SmallCNN()).code)
 # digit with the largest logit for each. (Read over the details if C++ is new to you.)
 
 # %%
-(folder / "infer.cpp").write_text(r"""
+INFER = r"""
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -171,12 +171,14 @@ int main(int argc, char** argv) {
   std::ofstream output(argv[3], std::ios::binary);
   output.write((char*)logits.data_ptr(), logits.nbytes());
 }
-""")
+"""
+(folder / "infer.cpp").write_text(INFER, "utf-8")
 images.numpy().tofile(folder / "images.bin")
 
 # %% [markdown]
 # The compiler needs C++20, and the headers and libraries in torch's folder. It takes about a quarter of a minute, so it
-# starts here, in the background, and we come back to it further below.
+# starts here, in the background, and we come back to it further below. (The command is for `g++` on Linux and macOS. On
+# Windows it would be another one: there the cells that need the program say so, and you read on.)
 
 # %%
 home = Path(torch.__file__).parent
@@ -185,11 +187,11 @@ command += [f"-I{home}/include", f"-I{home}/include/torch/csrc/api/include"]
 command += [f"-L{home}/lib", f"-Wl,-rpath,{home}/lib", "-ltorch_cpu", "-lc10"]
 
 # %%
-if shutil.which("g++"):
+if shutil.which("g++") and os.name != "nt":
     compiling = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
 else:
     compiling = None
-    print("There is no C++ compiler (g++) here: read on, one section needs it.")
+    print("not on this system: compiling with g++, which one section needs")
 
 # %% [markdown]
 # ## Two ways to make it
@@ -698,9 +700,10 @@ def run_infer(archive):
 
 if compiling:
     print(compiling.communicate()[1] or "compiled without a message")
+compiled = compiling and compiling.returncode == 0
 
 # %%
-if compiling:
+if compiled:
     print("C++:   ", run_infer("scripted.pt").strip())
     print("Python:", *logits.argmax(dim=1).tolist())
     from_cpp = torch.from_file(str(folder / "logits.bin"), size=logits.numel())
@@ -708,12 +711,28 @@ if compiling:
 
 # %% [markdown]
 # Exactly: it is the same library, and uses one thread in both (`utils.training` sets that for our notebooks, and the program
-# for itself). Is there really no Python in it? And what does the program say when it is given a file of weights?
+# for itself). Is there really no Python in it? A program file names the libraries that it asks for, and on Linux
+# `ldd` lists those that they ask for as well.
 
 # %%
-if compiling:
+if compiled:
+    content = (folder / "infer").read_bytes()
+    print("asks for libtorch:", b"libtorch" in content)
+    print("asks for libpython:", b"libpython" in content)
+
+# %%
+if compiled and shutil.which("ldd"):
     ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True)
-    print("linked with libpython:", "libpython" in ldd.stdout)
+    print("libtorch among them:", "libtorch" in ldd.stdout)
+    print("libpython among them:", "libpython" in ldd.stdout)
+else:
+    print("not on this system: ldd")
+
+# %% [markdown]
+# And what does the program say when it is given a file of weights?
+
+# %%
+if compiled:
     print(run_infer("weights.pt").split(". ")[0])
 
 # %% [markdown]

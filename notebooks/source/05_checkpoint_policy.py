@@ -51,25 +51,26 @@ if (state := checkpoints.load("latest")) is not None:  # None at the first start
 # ## A save that destroys
 #
 # The usual line writes over the file from the epoch before. We let a process do that and have it killed when half of the
-# new file is written. (The operating system does the killing, as soon as a file of this process grows beyond a limit: Linux
-# and macOS can do that.)
+# new file is written. (`kill`, a helper of this course, watches what the process writes. At the write that goes too far it
+# writes only what still fits, and then the operating system ends the process, as if the power had gone.)
 
 # %%
 DIES_HALFWAY = """
-import os, resource, signal, torch
+import os, torch
 from pathlib import Path
-half = Path("run.pt").stat().st_size // 2
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-resource.setrlimit(resource.RLIMIT_FSIZE, (half, half))
+from utils.checking import kill
+kill.when_a_file_exceeds(Path("run.pt").stat().st_size // 2)
 state = {"epoch": 2, "model": torch.ones(100_000)}
 """
 
 # %%
 torch.save({"epoch": 1, "model": torch.ones(100_000)}, folder / "run.pt")
+whole = (folder / "run.pt").stat().st_size
 try:
     fresh.run(DIES_HALFWAY + 'torch.save(state, "run.pt")', folder)
-except Exception as error:
-    print(str(error).replace("your code", "the save"))
+except fresh.RaisedInFreshProcess as error:
+    print("the process was killed:", error.ended)
+print("half is written:", (folder / "run.pt").stat().st_size == whole // 2)
 
 # %% [markdown]
 # *Predict:* what is in `run.pt` now, epoch 1, epoch 2, or something else?
@@ -105,8 +106,8 @@ import inspect
 torch.save({"epoch": 1, "model": torch.ones(100_000)}, folder / "run.pt")
 try:
     fresh.run(DIES_HALFWAY + inspect.getsource(save) + 'save(state, "run.pt")', folder)
-except Exception as error:
-    print(str(error).replace("your code", "the save"))
+except fresh.RaisedInFreshProcess as error:
+    print("the process was killed:", error.ended)
 try_to_load(folder / "run.pt")
 
 # %% [markdown]
@@ -531,9 +532,10 @@ for path in sorted(folder.glob("small-*.pt")):
 
 # %%
 RUN = """
-import resource, signal, sys, torch, warnings
+import torch, warnings
 from pathlib import Path
 from torch.utils.data import TensorDataset
+from utils.checking import kill
 from utils.checkpoint import Checkpoints, capture, restore
 from utils.data import loader
 from utils.models import SmallCNN
@@ -556,8 +558,7 @@ if state := checkpoints.load("latest"):
 for epoch in range(start, 5):
     train_epoch(model, loader(train, shuffle=True, seed=epoch), optimizer)
     if epoch == kill_at:
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        kill.when_a_file_exceeds(50_000)
     state = capture(model=model, optimizer=optimizer, position={"epoch": epoch})
     checkpoints.save(state, epoch=epoch, step=30 * epoch)
 print("finished")
@@ -574,8 +575,8 @@ fresh.run("folder, kill_at = 'undisturbed', None" + RUN, folder)
 # %%
 try:
     fresh.run("folder, kill_at = 'disturbed', 3" + RUN, folder)
-except Exception as error:
-    print(str(error).replace("your code", "the run"))
+except fresh.RaisedInFreshProcess as error:
+    print("the process was killed:", error.ended)
 files = sorted((folder / "disturbed").iterdir())
 print([path.name for path in files if path.suffix == ".pt"])
 print("and a partial file:", any(path.suffix == ".partial" for path in files))

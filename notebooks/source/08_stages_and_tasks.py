@@ -612,10 +612,11 @@ print("more than 90 % right:", accuracy(straight.eval(), loader(new_test)) > 0.9
 
 # %%
 PROGRAM = """
-import os, signal, torch
+import os, torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
+from utils.checking.kill import this_process as kill_this_process
 from utils.data import loader
 from utils.models import SmallCNN
 
@@ -627,7 +628,7 @@ def epoch_of(stage, epoch):
     batches = loader(new_task, shuffle=True, seed=10 * stage + epoch)
     for number, batch in enumerate(batches):
         if kill and (stage, epoch, number) == (1, 1, 7):
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill_this_process()
         yield batch
 
 
@@ -654,8 +655,8 @@ torch.save(new_task.tensors, folder / "new_task.pt")
 # %%
 try:
     fresh.run("kill = True" + PROGRAM, folder)
-except Exception as error:
-    print(str(error).replace("your code", "the run"))
+except fresh.RaisedInFreshProcess as error:
+    print("the process was killed:", error.ended)
 file = torch.load(folder / "killed.pt")
 print("last finished: stage", file["stage"], "epoch", file["epoch"], "; frozen:")
 print(file["frozen"])

@@ -2,11 +2,12 @@
 
 Starting Python and importing torch takes seconds, so a server process that has torch imported,
 and nothing else, waits to be forked (`multiprocessing`'s forkserver). Windows cannot fork: there
-every call pays for a new interpreter.
+a spare process that has imported torch waits for the next call, and each call starts another one.
 """
 
 import builtins
 import contextlib
+import importlib
 import io
 import linecache
 import multiprocessing
@@ -24,6 +25,8 @@ from utils.checking.errors import Wrong, describe, stub_name
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONSTANTS = (types.BuiltinFunctionType, int, float, str, bytes, PurePath, type(None))
 context = multiprocessing.get_context(METHOD)
+preloaded = ["torch", "utils.models"]
+spare = None  # where there is no fork: the process for the next call
 
 
 class RaisedInFreshProcess(Exception):
@@ -31,30 +34,66 @@ class RaisedInFreshProcess(Exception):
 
     Attributes:
         stub: the name of the function if it was not written yet, else None.
+        ended: whether the process ended before the function did, by a kill for example.
     """
 
-    def __init__(self, message, stub=None):
+    def __init__(self, message, stub=None, ended=False):
         super().__init__(message)
-        self.stub = stub
+        self.stub, self.ended = stub, ended
 
 
 def warm_up(*modules):
-    """Start the waiting server now, in the background, so that the first check is quick too.
+    """Start what waits for the first call now, in the background, so that it is quick too.
 
     Args:
         modules: names of what it is to import beside torch.
     """
-    in_a_fresh_process = multiprocessing.parent_process() is not None  # needs no server of its own
-    if METHOD == "forkserver" and not in_a_fresh_process:
-        from multiprocessing import forkserver
+    global spare
+    if multiprocessing.parent_process() is not None:
+        return  # a fresh process needs none of its own
+    preloaded.extend(module for module in modules if module not in preloaded)
+    with deaf_to_interrupts():
+        if METHOD == "forkserver":
+            from multiprocessing import forkserver
 
-        context.set_forkserver_preload(["torch", "utils.models", *modules])
-        on_main_thread = threading.current_thread() is threading.main_thread()
-        # born deaf to the interrupts that are meant for a cell, or one would end it half-imported
-        handler = on_main_thread and signal.signal(signal.SIGINT, signal.SIG_IGN)
-        forkserver.ensure_running()
+            context.set_forkserver_preload(preloaded)
+            forkserver.ensure_running()
+        elif spare is None:
+            spare = start()
+
+
+@contextlib.contextmanager
+def deaf_to_interrupts():
+    """A process born in here ignores the interrupts that are meant for a cell: one could end it half-imported."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    handler = on_main_thread and signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
         if on_main_thread:
             signal.signal(signal.SIGINT, handler)
+
+
+def start():
+    """A new process, and our end of the connection over which it gets its job when it is ready."""
+    ours, theirs = context.Pipe()
+    modules = [] if METHOD == "forkserver" else preloaded
+    process = context.Process(target=_work, args=(theirs, modules), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def take():
+    """A process that is ready, as `start` returns it: the spare one if there is one."""
+    global spare
+    (process, connection), spare = spare or start(), None
+    try:
+        connection.recv_bytes()
+    except (EOFError, OSError):  # somebody has ended the spare one
+        process, connection = start()
+        connection.recv_bytes()
+    return process, connection
 
 
 def call(function, *args, timeout=10):
@@ -73,30 +112,29 @@ def call(function, *args, timeout=10):
         checks.errors.Wrong: it raised that, with the same words.
     """
     warm_up()
-    receiver, sender = context.Pipe(duplex=False)
     sources = {}  # the new process cannot read a notebook's cells: for its error messages
     for part in args:
         if code := getattr(part, "__code__", None):
             sources[code.co_filename] = linecache.getlines(code.co_filename)
-    job = cloudpickle.dumps((sources, *map(portable, (function, *args))))
-    process = context.Process(target=_work, args=(sender, job), daemon=True)
-    process.start()
-    sender.close()
+    job = cloudpickle.dumps((sys.path, sources, *map(portable, (function, *args))))
+    process, connection = take()
     try:
-        if not receiver.poll(timeout):
-            raise RaisedInFreshProcess(f"your code did not finish within {timeout} seconds")
+        connection.send_bytes(job)
+        warm_up()  # the one for the next call
         try:
-            kind, value, printed = cloudpickle.loads(receiver.recv_bytes())
-        except EOFError:
+            if not connection.poll(timeout):
+                raise RaisedInFreshProcess(f"your code did not finish within {timeout} seconds")
+            kind, value, printed = cloudpickle.loads(connection.recv_bytes())
+        except (EOFError, ConnectionError):  # a broken pipe, says Windows
             process.join()
             how = f"with exit code {process.exitcode}"
             if process.exitcode < 0:
                 how = f"with signal {-process.exitcode}"
-            raise RaisedInFreshProcess(f"your code ended the process {how}") from None
+            raise RaisedInFreshProcess(f"your code ended the process {how}", ended=True) from None
     finally:
         process.kill()
         process.join()
-        receiver.close()
+        connection.close()
     sys.stdout.write(printed)
     if kind == "wrong":
         raise Wrong(value)
@@ -128,12 +166,16 @@ def _run(program, folder):
         print(f"{type(error).__name__}: {error}".replace(os.getcwd(), "…"))
 
 
-def _work(sender, job):
-    """The new process: do the job, send `(kind, value, printed)`."""
+def _work(connection, modules):
+    """The new process: say when it is ready, get the job and do it, send `(kind, value, printed)`."""
+    for module in modules:
+        importlib.import_module(module)
+    connection.send_bytes(b"ready")
+    job = connection.recv_bytes()
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            sources, function, *args = cloudpickle.loads(job)
+            sys.path[:], sources, function, *args = cloudpickle.loads(job)
             for name, lines in sources.items():
                 linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
             result = ("value", function(*args))
@@ -148,7 +190,7 @@ def _work(sender, job):
             )
         stub = stub_name(error)
         result = ("stub", stub) if stub else ("raised", message)
-    sender.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
+    connection.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
 
 
 def portable(part, copies=None):

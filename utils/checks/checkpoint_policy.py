@@ -5,7 +5,6 @@ import math
 import os
 import random
 import shutil
-import signal
 import tempfile
 import zipfile
 from copy import deepcopy
@@ -15,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch.nn.functional import cross_entropy
 
-from utils.checking import fresh
+from utils.checking import fresh, kill
 from utils.checking.errors import Wrong, a_function, a_kind, expect, must_load, same
 from utils.checking.outcomes import Exercises
 from utils.data import digits, loader
@@ -34,7 +33,7 @@ def never_loses(save):
     a_function(save, "save")
     old = {"epoch": 1, "model": torch.arange(50_000.0)}
     new = {"epoch": 2, "model": torch.arange(50_000.0) + 1}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         path = folder / "run.pt"
         save(new, path)
@@ -42,7 +41,7 @@ def never_loses(save):
         torch.save(old, path)
         size = path.stat().st_size
         for bytes_written in (0, 1000, size // 2, size - 1):
-            killed = fresh.call(killed_after, save, new, path, bytes_written)
+            killed = killed_after(save, new, path, bytes_written)
             holds(path, old, f"killed after {bytes_written:,} bytes, ")
             expect(killed, "save was to be killed while it writes, and did not write that much")
             for left in set(folder.iterdir()) - {path}:
@@ -94,19 +93,17 @@ def holds(path, wanted, when):
 
 
 def killed_after(save, state, path, limit):
-    """In a new process: let a process of its own save, killed as soon as a file exceeds the limit."""
-    import resource
+    """Let a process of its own save, killed as soon as a file exceeds the limit; whether it was."""
+    try:
+        fresh.call(save_up_to, save, state, path, limit)
+    except fresh.RaisedInFreshProcess as error:
+        return error.ended
+    return False
 
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        try:
-            save(state, path)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
+
+def save_up_to(save, state, path, limit):
+    kill.when_a_file_exceeds(limit)
+    save(state, path)
 
 
 def save_and_watch(save, state, path):
@@ -173,7 +170,7 @@ def finds_the_newest(newest_intact):
 
 
 def finds(newest_intact, epochs, wanted, damage):
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "notes.txt").write_text("not a checkpoint")
         (folder / "epoch_9999.txt").write_text("not a checkpoint either")
@@ -301,7 +298,7 @@ def is_released(release, answer):
             wanted = [labels[i] for i in judge((images - mean) / std).argmax(dim=1)]
             raw = [labels[i] for i in judge(images).argmax(dim=1)]
         optimizer = {"state": {n: torch.randn(w.shape) for n, w in model.named_parameters()}}
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             source, path = Path(folder) / "run.pt", Path(folder) / "release.pt"
             parts = {"model": model.state_dict(), "optimizer": optimizer, "epoch": 3}
             parts |= {"width": width, "mean": mean, "std": std, "labels": labels}

@@ -96,7 +96,7 @@ def make_files(folder):
 
 @check("12.1", "eight files")
 def says_what_files_are(files):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         diagnoses_all(files, write_files(Path(folder)), FILE_CLUES)
 
 
@@ -178,7 +178,7 @@ def make_checkpoints(folder):
 
 @check("12.2", "five checkpoints")
 def says_what_is_wrong(checkpoints):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         diagnoses_all(checkpoints, write_checkpoints(Path(folder)), CHECKPOINT_CLUES)
 
 
@@ -214,7 +214,7 @@ def loads_for_use(load_for_use):
     wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
     inner = {f"submodule.{name}": tensor for name, tensor in state.items()}
     inner |= {f"encoder.{n}": t for n, t in torch.nn.Linear(10, 10).state_dict().items()}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         path = Path(name) / "run.pt"
         for what, device, saved, model in (
             ("a plain checkpoint", "cpu", state, SmallCNN()),
@@ -304,7 +304,7 @@ def continues_the_run(resume):
     train_epochs(*run, range(3))
     states = dict(zip(("model", "optimizer", "scheduler"), (part.state_dict() for part in run)))
     model, _, _ = a_run(seed=1)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "run.pt"
         torch.save({**states, "epoch": 2}, path)
         found = resume(path, model)
@@ -386,7 +386,7 @@ def keeps_the_best(keep_best):
     a_function(keep_best, "keep_best")
     for scores in ([0.25, 0.75, 0.5], [-3.0, -2.0, -4.0, -5.0], [0.5, 0.25], [0.25, 0.5]):
         play, model = Rehearsal(scores), SmallCNN()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "best.pt"
             keep_best(model, play.train, play.score, len(scores), path)
             expect(path.exists(), "no file was written")

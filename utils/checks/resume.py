@@ -53,7 +53,7 @@ def saves_and_resumes(save_run, load_run):
         torch.set_rng_state(rng)
         for number in range(2):
             epoch_of(state, number)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "run.pt"
         rng = torch.get_rng_state()
         later = path.with_name("later.pt")
@@ -182,7 +182,7 @@ def keeps_random_numbers(get_rng, set_rng):
     states = get_rng()
     expect(same(generators(), before), "get_rng changed the random numbers, which it was to read")
     expect(states is not None, "get_rng returned None")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "rng.pt"
         torch.save(states, path)
         must_load(path)

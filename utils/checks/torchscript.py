@@ -61,7 +61,7 @@ def delivers(deliver, read_labels):
         model.net.features[1].eval()  # somebody has frozen these statistics
         modes = [module.training for module in model.modules()]
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "delivered.pt"
             deliver(model, list(labels), path)
             expect(path.exists(), "no file was written at the path that was given")
@@ -286,7 +286,7 @@ def finds_weights(weights_of):
     model = trained().eval()
     weights = dict(model.state_dict())
     scripted = torch.jit.script(model)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         good = {
             "a state_dict": folder / "one.jit",

@@ -230,7 +230,7 @@ class Calls:
 @check("2.4", "trust one class, not all")
 def trusts_one_class(load_run):
     options = argparse.Namespace(lr=0.25, epochs=4)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trace = Path(folder) / "trace"
         files = {
             "beside a Namespace": {
@@ -304,7 +304,7 @@ def migrates(migrate, rebuild):
         train_for_a_moment(model)
         wanted = deepcopy(model.state_dict())
         images = torch.randn(4, 3, 32, 32)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             old, new = Path(folder) / "old.pt", Path(folder) / "new.pt"
             torch.save(model, old)
             content = old.read_bytes()
