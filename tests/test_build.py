@@ -153,8 +153,8 @@ def test_a_source_that_breaks_the_grammar_is_told_file_line_and_cure(root, mista
         "#BEGIN SOLUTION",
         "### BEGIN SOLUTION",
         "# BEGIN SOLUTION:",
-        "# BEGIN SOLUTON",
-        "# BEGINN SOLUTION",
+        "# BEGIN SOLUTON",  # misspelled on purpose
+        "# BEGINN SOLUTION",  # misspelled on purpose
         "# BEGIN_SOLUTION",
         "# BEGINSOLUTION",
         "# BEGIN ANSWER",
@@ -430,7 +430,9 @@ def test_check_says_no_more_than_it_knows(capsys, monkeypatch):
 
 
 def test_wrong_options_are_told_the_usage(capsys):
-    assert build.main(["--chekc"]) == 1 and build.main(["--check", "--force"]) == 1
+    assert (
+        build.main(["--chekc"]) == 1 and build.main(["--check", "--force"]) == 1
+    )  # misspelled on purpose
     assert capsys.readouterr().err.count("usage: python3 -m utils build") == 2
 
 

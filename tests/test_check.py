@@ -100,7 +100,7 @@ WOUNDS = {  # a file, what is written into it, what is said
     "utils/models.py": ("import os\n", "F401"),
     "utils/data.py": ("from utils import tools  # noqa: F401, I001\n", "imports go one way"),
     "utils/show.py": ("x = [1,2]\n", "ruff format"),
-    "utils/training.py": ("# a mesage\n", "`mesage` should be `message`"),
+    "utils/training.py": ("# a mesage\n", "`mesage` should be `message`"),  # misspelled on purpose
     "utils/checkpoint.py": ("parse_name(3)\n", "error"),
     "tests/lab.py": ("import utils.tools\n", ""),
 }

@@ -64,6 +64,7 @@ check.names_the_entries(entry_names)
 # %% [markdown]
 # An answer that is not right yet is told what is wrong with it. (What buffers are, lesson 1 shows.)
 
+
 # %%
 def entry_names(model):
     return [name for name, _ in model.named_parameters()]
@@ -74,6 +75,7 @@ check.names_the_entries(entry_names)
 # %% [markdown]
 # If your code stops with an error, the check shows the error and the line:
 
+
 # %%
 def entry_names(model):
     return list(model.state_dict)
@@ -83,6 +85,7 @@ check.names_the_entries(entry_names)
 
 # %% [markdown]
 # And when it does what it should:
+
 
 # %%
 def entry_names(model):

@@ -51,6 +51,7 @@ torch.save(model.eval(), folder / "whole.pt")
 # %% [markdown]
 # `torch.load` does not give it back. This is the message that people search for:
 
+
 # %%
 def first_and_cause(error):
     """The first sentence of a long message, and the line that names the cause."""
@@ -105,7 +106,7 @@ print("it holds the code of forward:", b"def forward" in content)
 # To have a project to change, we write a small one: a package `shop` with a model in `shop/nets.py`.
 
 # %%
-NET = '''
+NET = """
 import torch
 from torch import nn
 
@@ -118,7 +119,8 @@ class Net(nn.Module):
     def forward(self, images):
         features = torch.relu(self.conv(images))
         return self.head(nn.functional.adaptive_avg_pool2d(features, 4).flatten(1))
-'''
+"""
+
 
 # %%
 def write_shop(code, name="nets"):
@@ -263,6 +265,7 @@ fresh.run(LOAD.format(module="nets", name="Net"), folder)
 # `__reduce__`. This one asks for `eval`, with a text of its choice. (`print` returns nothing, so `or` goes on to the
 # dictionary.)
 
+
 # %%
 class Harmless:
     def __reduce__(self):
@@ -316,6 +319,7 @@ values = {
     "defaultdict": collections.defaultdict(int),
     "torch.__version__": torch.__version__,
 }
+
 
 # %%
 def loads(value):

@@ -31,6 +31,7 @@ fresh.warm_up()  # for a new process, later
 # TorchScript is deprecated: for a new project use `torch.export`, at the end of this lesson. Its files are everywhere,
 # and torch 2.15 still reads and writes them:
 
+
 # %%
 def script_and_load(model, path):
     torch.jit.script(model).eval().save(path)  # the model's code and its weights
@@ -208,6 +209,7 @@ with torch.no_grad():
 # No difference, for a model that does the same whatever comes in. Here is one that does not. Some scanners deliver dark
 # paper with bright ink: it turns such images over first. (Ink is 1 and paper -1, so an image has a negative mean.)
 
+
 # %%
 class Reader(nn.Module):
     """A model of digits, for images with dark paper too."""
@@ -248,6 +250,7 @@ show.digit_images(dark, labels, answers)
 # Above each scan stands the answer; behind a cross, the right one. On the whole test set, with the plain model and a
 # scripted one beside it:
 
+
 # %%
 def reads_dark_paper(model):
     dark_test = [(-images, labels) for images, labels in loader(test)]
@@ -271,6 +274,7 @@ print(scripted_reader.code)
 # > sides and choose with `torch.where`.
 #
 # `torch.where` decides for each image on its own, which the `if` did not: a batch can be mixed.
+
 
 # %%
 class WhereReader(Reader):
@@ -318,6 +322,7 @@ for text, line in lines.items():
 #
 # A loop over the batch: `range` needs a plain number too, and here torch does not warn. *Predict* the shape that the traced
 # model returns for 12 images, after an example of 5.
+
 
 # %%
 class OneByOne(nn.Module):
@@ -396,6 +401,7 @@ print("from the file:", from_file.training)
 # Scripting refuses Python that the small language does not have. Two that are common, and one that fails only when it is
 # called: an argument without a type counts as a tensor.
 
+
 # %%
 class WithKeywords(nn.Module):
     def forward(self, images, **options):
@@ -414,6 +420,7 @@ class WithList(nn.Module):
     def forward(self, images, scales):
         return [images * scale for scale in scales]
 
+
 # %%
 def why_not(module, *inputs):
     """What scripting or calling the module says, without its pointers into the code."""
@@ -431,6 +438,7 @@ print(why_not(WithList(), images, [1.0, 0.5]))
 
 # %% [markdown]
 # Types, plain defaults and plain loops it can read; a loop over a `nn.ModuleList` too, also with `enumerate`:
+
 
 # %%
 class Steps(nn.Module):
@@ -527,6 +535,7 @@ print(" ", first_sentence(torch.jit.load, folder / "weights.pt"))
 #
 # Look before you load. The name `constants.pkl` tells:
 
+
 # %%
 def kind(path):
     if not zipfile.is_zipfile(path):
@@ -566,6 +575,7 @@ print(torch.equal(scripted_reader.net.state_dict()["fc.weight"], model.fc.weight
 # A module may say how it is stored and put back, with `__getstate__` and `__setstate__`; `torch.jit.export` translates them
 # into the archive. *Predict:* when does this one write, on loading, or when the model is called?
 
+
 # %%
 class Trap(nn.Module):
     def forward(self, images):
@@ -599,6 +609,7 @@ print("still there:", thesis.read_bytes() == b"three years of work")
 # %% [markdown]
 # On loading, before you have called anything. So treat the archive of a stranger as you would treat a pickle. One thing is
 # better: its code is text, and can be read before.
+
 
 # %%
 def lines_with(path, word):
@@ -671,6 +682,7 @@ sounds = {
     "ee": 0.5 * voice / voice.abs().max(),
 }
 
+
 # %%
 def speech(sound):
     """The highest probability of speech among the pieces of a sound."""
@@ -690,6 +702,7 @@ for name, sound in sounds.items():
 # ## The same answers without Python
 #
 # Back to our C++ program. *Predict:* are its logits exactly those of Python, or nearly?
+
 
 # %%
 def run_infer(archive):

@@ -51,6 +51,7 @@ assert not left.unexpected_keys
 #
 # Two nets that differ: the second has one layer more, and its last layer has another name.
 
+
 # %%
 class Deeper(SmallCNN):
     def __init__(self):
@@ -58,6 +59,7 @@ class Deeper(SmallCNN):
         del self.head
         self.hidden = nn.Linear(512, 64)
         self.classifier = nn.Linear(64, 10)
+
 
 # %%
 state = SmallCNN().state_dict()
@@ -140,6 +142,7 @@ print("what is left of the old model:", untouched)
 #
 # **Compare first.** Names and shapes tell nearly everything, before anything is touched.
 
+
 # %%
 def what_differs(model, state):
     """What `state` has otherwise than `model`: {name: (in the file, in the model)}."""
@@ -147,6 +150,7 @@ def what_differs(model, state):
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = {**own, **file}
     return {n: (file.get(n), own.get(n)) for n in names if file.get(n) != own.get(n)}
+
 
 # %%
 what_differs(net, better)
@@ -167,6 +171,7 @@ except RuntimeError:
 # With `what_differs`, loading a part becomes one function that you can keep. It raises nothing, so its answer is the
 # point of it.
 
+
 # %%
 def load_what_fits(model, state):
     """Load the entries that fit in name and shape; returns what_differs."""
@@ -174,6 +179,7 @@ def load_what_fits(model, state):
     fitting = {name: t for name, t in state.items() if name not in differences}
     model.load_state_dict(fitting, strict=False)
     return differences
+
 
 # %%
 differences = load_what_fits(Deeper(), SmallCNN().state_dict())
@@ -241,6 +247,7 @@ print(name.replace("module.", ""), "|", name.removeprefix("module."))
 # `replace` takes away *every* `module.`, also the end of `submodule.`, and the key is wrong. A prefix is what stands at the
 # beginning: `removeprefix`. Wrappers can be nested in any order, so it takes a loop:
 
+
 # %%
 def unwrap(state):
     """The entries without the prefixes of wrappers, however these were nested."""
@@ -251,6 +258,7 @@ def unwrap(state):
         return name
 
     return {inner(name): tensor for name, tensor in state.items()}
+
 
 # %%
 for how, wrapped in wrappers.items():
@@ -307,6 +315,7 @@ print(len(backbone), "equal:", all(torch.equal(new[n], t) for n, t in backbone.i
 # %% [markdown]
 # One epoch of training follows, of the head alone: the optimizer gets no other parameters.
 
+
 # %%
 def even_or_odd(batches):
     return [(images, labels % 2) for images, labels in batches]
@@ -317,6 +326,7 @@ def train_head(model):
     optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1, momentum=0.9)
     train_epoch(model, even_or_odd(loader(train, shuffle=True)), optimizer)
     return accuracy(model.eval(), even_or_odd(loader(test)))
+
 
 # %% [markdown]
 # *Predict:* what does the same epoch achieve on a backbone that has learned nothing?
@@ -343,6 +353,7 @@ print("kinds of entries moved:", sorted({name.split(".")[-1] for name in moved})
 #
 # Names are a choice of whoever wrote the class. Here is attention, ours and theirs:
 
+
 # %%
 class Ours(nn.Module):
     def __init__(self):
@@ -353,6 +364,7 @@ class Ours(nn.Module):
         scores = self.query(tokens) @ self.key(tokens).mT
         return scores.softmax(dim=-1) @ self.value(tokens)
 
+
 # %%
 class Theirs(nn.Module):
     def __init__(self):
@@ -361,6 +373,7 @@ class Theirs(nn.Module):
 
     def forward(self, tokens):
         return (self.q(tokens) @ self.k(tokens).mT).softmax(dim=-1) @ self.v(tokens)
+
 
 # %% [markdown]
 # The tempting way is by position: give the first entry of theirs the first name of ours, and so on.
@@ -425,6 +438,7 @@ def lite0():
                 setattr(module, name, nn.ReLU6())
     return net.eval()
 
+
 # %% [markdown]
 # One block of both, side by side:
 
@@ -469,6 +483,7 @@ CONVOLUTIONS = {"_expand_conv": "0.0", "_depthwise_conv": "1.0", "_project_conv"
 NORMS = {"_bn0": "0.1", "_bn1": "1.1", "_bn2": "3.1"}
 FIRST = {"_depthwise_conv": "0.0", "_bn1": "0.1", "_project_conv": "2.0", "_bn2": "2.1"}
 
+
 # %%
 def translate(name):
     """torchvision's name for an entry of the stranger's file."""
@@ -478,6 +493,7 @@ def translate(name):
     _, number, part = layer.split(".")
     places = FIRST if number == "0" else CONVOLUTIONS | NORMS
     return f"{BLOCKS[int(number)]}.{places[part]}.{entry}"
+
 
 # %%
 weights = {translate(name): tensor for name, tensor in stranger.items()}
@@ -514,6 +530,7 @@ def answers(net, views):
     sure, first = net((views - 127) / 128).softmax(dim=1).max(dim=1)
     return [(LABELS[i], p) for i, p in zip(first.tolist(), sure.tolist())]
 
+
 # %%
 first = answers(net, views)
 show.photographs(views, [label for label, _ in first])
@@ -537,9 +554,11 @@ def set_eps(net):
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-3
 
+
 # %% [markdown]
 # And where a convolution halves the image, it pads as TensorFlow does: with one row and column more at the end than at the
 # beginning. torchvision's pads both ends alike.
+
 
 # %%
 def pad_at_the_end(conv, inputs):
@@ -554,6 +573,7 @@ def set_padding(net):
             module.padding = (0, 0)
             module.register_forward_pre_hook(pad_at_the_end)
 
+
 # %% [markdown]
 # Whether that is right, nothing in the file can tell. For a proof one needs answers of the original. Its class is in
 # another package, `efficientnet-lite-pytorch`, and loads the file under the names that it was written with:
@@ -567,12 +587,14 @@ print(original.load_state_dict(stranger))
 # %% [markdown]
 # *Predict:* our weights stay as they are. Do our answers?
 
+
 # %%
 @torch.no_grad()
 def report(what):
     found = (f"{label} ≈ {sure:.2f}" for label, sure in answers(net, views))
     pixels = (views - 127) / 128
     return what, *found, torch.equal(net(pixels), original(pixels))
+
 
 # %%
 rows = [report("as loaded")]
@@ -596,6 +618,7 @@ with torch.no_grad():
 file = {"weights": net.state_dict(), "labels": LABELS, "mean": 127, "scale": 128}
 torch.save(file | {"views": views, "outputs": outputs}, folder / "lite0.pt")
 
+
 # %%
 def look_again(path):
     torch.set_num_threads(1)
@@ -617,6 +640,7 @@ fresh.call(look_again, folder / "lite0.pt")
 # Old files outlive a renaming, here of `fc` to `head`. A class can translate their names itself, in a hook that runs before loading. It gets the
 # dictionary (a copy: yours stays as it is) and the prefix under which this module's entries stand in it.
 
+
 # %%
 class Renamed(nn.Module):
     def __init__(self):
@@ -630,6 +654,7 @@ class Renamed(nn.Module):
             if f"{prefix}fc.{entry}" in state:
                 state[f"{prefix}head.{entry}"] = state.pop(f"{prefix}fc.{entry}")
 
+
 # %%
 old_file = {"0.fc.weight": torch.ones(2, 2), "0.fc.bias": torch.zeros(2)}
 print(nn.Sequential(Renamed()).load_state_dict(old_file))
@@ -640,6 +665,7 @@ print(nn.Sequential(Renamed()).load_state_dict(old_file))
 # A net stored a threshold in percent; now it is a fraction. Name and shape stay, so no comparison of names finds it. For
 # this a state_dict carries a version number for each module: `_version` of its class, 1 unless the class says otherwise.
 # `_load_from_state_dict` gets the number that is in the file.
+
 
 # %%
 class Threshold(nn.Module):
@@ -653,6 +679,7 @@ class Threshold(nn.Module):
         if metadata.get("version", 1) < 2:
             state[f"{prefix}threshold"] = state[f"{prefix}threshold"] / 100
         super()._load_from_state_dict(state, prefix, metadata, *rest)
+
 
 # %%
 from collections import OrderedDict
@@ -690,6 +717,7 @@ print(f"with its versions: {model.threshold.item():.4f}")
 # `get_extra_state` puts something of your own into the state_dict, `set_extra_state` takes it out. Plain values only, or
 # `torch.load` refuses the file.
 
+
 # %%
 class Labelled(nn.Module):
     def __init__(self, labels=()):
@@ -702,6 +730,7 @@ class Labelled(nn.Module):
 
     def set_extra_state(self, state):
         self.labels = state["labels"]
+
 
 # %%
 torch.save(Labelled(["even", "odd"]).state_dict(), folder / "labelled.pt")

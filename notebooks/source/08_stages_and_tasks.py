@@ -58,6 +58,7 @@ STAGES = [  # what trains, with which learning rate
     {"head": 0.05, "features.3": 0.01, "features.4": 0.01},  # and the last convolution
 ]
 
+
 # %%
 def start_stage(model, stage):
     """Freeze and thaw; returns a new optimizer, one group for each part that trains."""
@@ -67,6 +68,7 @@ def start_stage(model, stage):
         part = model.get_submodule(name).requires_grad_(True)
         groups.append({"params": list(part.parameters()), "lr": rate})
     return torch.optim.SGD(groups, momentum=0.9)
+
 
 # %%
 def frozen(model):
@@ -79,6 +81,7 @@ def save(path, model, optimizer, stage, epoch):
     torch.save(file | {"rng": torch.get_rng_state()}, f"{path}.partial")
     os.replace(f"{path}.partial", path)
 
+
 # %%
 def load(path, model):
     """Bring `model` to where it was; returns its optimizer, the stage and the epoch."""
@@ -90,6 +93,7 @@ def load(path, model):
     optimizer.load_state_dict(file["optimizer"])
     torch.set_rng_state(file["rng"])
     return optimizer, file["stage"], file["epoch"]
+
 
 # %% [markdown]
 # The rest of this lesson shows what each of these lines is for. At its end, a run is killed in its second stage.
@@ -109,6 +113,7 @@ def only(dataset, first):
     images, labels = dataset.tensors
     chosen = (labels >= first) & (labels < first + 5)
     return TensorDataset(images[chosen], labels[chosen] - first)
+
 
 # %%
 train, validation, test = digits()
@@ -150,6 +155,7 @@ print("frozen:", len(frozen(net)))
 #
 # The head is exchanged for the new task, the rest is frozen, and one epoch of the new task follows.
 
+
 # %%
 def new_head():
     seed_everything(1)
@@ -161,6 +167,7 @@ def new_head():
     assert not left.unexpected_keys
     return model
 
+
 # %%
 model = new_head()
 optimizer = start_stage(model, 0)
@@ -169,6 +176,7 @@ loss = train_epoch(model, loader(new_task, shuffle=True), optimizer)
 
 # %% [markdown]
 # *Predict:* which entries of the state_dict have changed?
+
 
 # %%
 def moved(before, model):
@@ -194,6 +202,7 @@ print("answers as before:", torch.equal(answers, as_before))
 # For a frozen batch norm, be in eval mode. `model.train()` switches all of them on, and every epoch calls it, so this has to
 # come after:
 
+
 # %%
 def to_train_mode(model):
     """Train mode, but a batch norm whose weight is frozen stays in eval mode."""
@@ -203,6 +212,7 @@ def to_train_mode(model):
         if norm and not module.weight.requires_grad:
             module.eval()
 
+
 # %%
 def train_part(model, optimizer, batches):
     to_train_mode(model)
@@ -210,6 +220,7 @@ def train_part(model, optimizer, batches):
         optimizer.zero_grad()
         cross_entropy(model(images), labels).backward()
         optimizer.step()
+
 
 # %%
 model = new_head()
@@ -305,12 +316,14 @@ print(named.state_dict()["param_groups"][0]["param_names"])
 # Here each stage starts with a new optimizer, so the head begins the second stage without momentum. To keep it, add a group
 # to the old optimizer. On resuming the same is done again, in the same order, before loading:
 
+
 # %%
 def two_groups(model):
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.05, momentum=0.9)
     thawed = [*model.features[3].parameters(), *model.features[4].parameters()]
     optimizer.add_param_group({"params": thawed, "lr": 0.01})
     return optimizer
+
 
 # %%
 grown = two_groups(model)
@@ -325,6 +338,7 @@ print("equal:", same(again.state_dict(), grown.state_dict()))
 # Two nets that train each other: a generator paints digits of 8×8 pixels from noise, a critic tells them from real ones.
 # Each has its optimizer.
 
+
 # %%
 def build_pair():
     painter = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 64), nn.Tanh())
@@ -336,11 +350,13 @@ def build_pair():
         "critic_optimizer": torch.optim.Adam(critic.parameters(), lr=0.002),
     }
 
+
 # %%
 def step(optimizer, loss):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
 
 # %%
 def train_pair(pair, epochs):
@@ -353,6 +369,7 @@ def train_pair(pair, epochs):
             loss = nn.functional.binary_cross_entropy_with_logits(judged, truth)
             step(pair["critic_optimizer"], loss)
             step(pair["painter_optimizer"], -pair["critic"](fake).mean())
+
 
 # %%
 seed_everything(0)
@@ -429,6 +446,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 def average_of(model, decay=0.9, **options):
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), **options)
 
+
 # %%
 ema = average_of(SmallCNN())
 names = list(ema.state_dict())
@@ -453,6 +471,7 @@ for value, seen in ((0.0, 0), (1.0, 1), (1.0, 0)):
 # The average depends on all steps before. We stop a run after two of four epochs, and resume it once with the EMA of the
 # file, once with a new one.
 
+
 # %%
 def build_averaged():
     model = SmallCNN()
@@ -466,6 +485,7 @@ def run(parts, epochs):
             train_epoch(parts["model"], [batch], parts["optimizer"])
             parts["ema"].update_parameters(parts["model"])
 
+
 # %%
 seed_everything(0)
 straight = build_averaged()
@@ -476,6 +496,7 @@ run(straight, range(2, 4))
 # %% [markdown]
 # *Predict:* a new EMA of the model that was loaded starts from good weights. Does it arrive at the same ones?
 
+
 # %%
 def resume_run(*loaded):
     parts = build_averaged()
@@ -484,6 +505,7 @@ def resume_run(*loaded):
     run(parts, range(2, 4))
     both = [(parts[n].state_dict(), straight[n].state_dict()) for n in ("model", "ema")]
     return [same(resumed, wanted) for resumed, wanted in both]
+
 
 # %%
 rows = [
@@ -522,6 +544,7 @@ for epoch in range(4):
 
 # %% [markdown]
 # *Predict:* the net itself is over 85 % right. How many of the five averages are?
+
 
 # %%
 def row(what, decay, model):
@@ -594,6 +617,7 @@ def go_on(path, model):
             optimizer = start_stage(model, stage)
         train_part(model, optimizer, epoch_of(stage, epoch))
         save(path, model, optimizer, stage, epoch)
+
 
 # %%
 def epoch_of(stage, epoch):

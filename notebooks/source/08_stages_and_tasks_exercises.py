@@ -30,6 +30,7 @@ from utils.checks import todo, stages_and_tasks as check
 # The names inside the two nets are the same, so each state_dict needs a place of its own. There is a fifth thing to save.
 # </details>
 
+
 # %%
 def save_two(path, left, right, left_optimizer, right_optimizer):
     # BEGIN SOLUTION
@@ -53,6 +54,7 @@ def load_two(path, left, right, left_optimizer, right_optimizer):
     right_optimizer.load_state_dict(file["right_optimizer"])
     torch.set_rng_state(file["rng"])
     # END SOLUTION
+
 
 # %%
 check.saves_two(save_two, load_two)
@@ -79,6 +81,7 @@ check.saves_two(save_two, load_two)
 # or after the optimizer is built? In some stages only a part of a layer is frozen.
 # </details>
 
+
 # %%
 def resume(path, model):
     file = torch.load(path)
@@ -100,6 +103,7 @@ def resume(path, model):
     # END SOLUTION
     return optimizer
 
+
 # %%
 check.resumes_a_stage(resume)
 
@@ -120,6 +124,7 @@ check.resumes_a_stage(resume)
 # What does `all(…)` say for a module without any parameters? And what does `module.eval()` do to the modules inside?
 # </details>
 
+
 # %%
 def to_train_mode(model):
     model.train()
@@ -133,6 +138,7 @@ def to_train_mode(model):
         if norm and not module.weight.requires_grad:
             module.eval()
         # END SOLUTION
+
 
 # %%
 check.trains_the_rest(to_train_mode)
@@ -157,6 +163,7 @@ check.trains_the_rest(to_train_mode)
 # `module`.
 # </details>
 
+
 # %%
 def for_inference(path, model, batches):
     # BEGIN SOLUTION
@@ -166,6 +173,7 @@ def for_inference(path, model, batches):
     update_bn(batches, model)
     return model.eval()
     # END SOLUTION
+
 
 # %%
 check.chooses_the_average(for_inference)

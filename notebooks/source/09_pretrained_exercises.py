@@ -40,6 +40,7 @@ from utils.models import SmallCNN
 # with a copy that is there?
 # </details>
 
+
 # %%
 def publish(folder, name, release):
     # BEGIN SOLUTION
@@ -59,6 +60,7 @@ def fetch(url, cache):
             copy.unlink()
     return load_state_dict_from_url(url, cache, check_hash=True, weights_only=True)
     # END SOLUTION
+
 
 # %%
 check.publishes_and_fetches(publish, fetch)
@@ -85,6 +87,7 @@ check.publishes_and_fetches(publish, fetch)
 # *last* hyphen?
 # </details>
 
+
 # %%
 def load_checked(path):
     # BEGIN SOLUTION
@@ -95,6 +98,7 @@ def load_checked(path):
         raise ValueError(f"{path.name} is not what its name says")
     return torch.load(path, weights_only=True)
     # END SOLUTION
+
 
 # %%
 check.refuses_a_wrong_file(load_checked)
@@ -119,6 +123,7 @@ check.refuses_a_wrong_file(load_checked)
 # name in there is the last part of the URL's path, and `urlparse(url).path` is that path.
 # </details>
 
+
 # %%
 def install(path, url):
     # BEGIN SOLUTION
@@ -126,6 +131,7 @@ def install(path, url):
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, folder / Path(urlparse(url).path).name)
     # END SOLUTION
+
 
 # %%
 check.installs_without_a_network(install)
@@ -150,6 +156,7 @@ check.installs_without_a_network(install)
 # is new.
 # </details>
 
+
 # %%
 def read_digits(path, scans):
     # BEGIN SOLUTION
@@ -161,6 +168,7 @@ def read_digits(path, scans):
         logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
     return [file["labels"][i] for i in logits.argmax(dim=1)]
     # END SOLUTION
+
 
 # %%
 check.uses_what_was_published(read_digits)

@@ -498,6 +498,7 @@ print(layer.load_state_dict(lazy.state_dict()))
 #
 # The file holds an object of a class, here a whole model.
 
+
 # %%
 class Net(nn.Module):
     def __init__(self):
@@ -629,6 +630,7 @@ print(upsample.recompute_scale_factor, norm._non_persistent_buffers_set)
 #
 # Loading looks for a class or function by its name, and a lambda has none.
 
+
 # %%
 def build():
     model = nn.Linear(4, 2)
@@ -667,6 +669,7 @@ print(deepcopy(newer).load_state_dict(deepcopy(normed.state_dict())))
 # ### Other parameter groups
 #
 # An optimizer's file has numbers in place of names, so groups and their sizes must agree.
+
 
 # %%
 def stepped(optimizer_class, model, **options):
@@ -748,6 +751,7 @@ message(torch.optim.lr_scheduler.StepLR, new, step_size=1, last_epoch=3)
 # *Cure:* leave `last_epoch` out. Build the scheduler as in a new run, then load its state, after the optimizer's
 # ([lesson 3](03_resume.ipynb)).
 
+
 # %%
 def shrink(epoch):
     return 1 / (1 + epoch)
@@ -775,6 +779,7 @@ print(scheduler.last_epoch, optimizer.param_groups[0]["lr"])
 # ### More steps than planned
 #
 # `OneCycleLR` knows how long the run is. A longer one needs another plan, also after a resume.
+
 
 # %%
 def one_cycle(total_steps):
@@ -834,6 +839,7 @@ print("the same number again:", torch.equal(first, torch.rand(1)))
 #
 # Each storage in a file has a tag, the device it came from. We write such a file without a GPU, by giving `torch.save` the
 # tag that it would have found on one.
+
 
 # %%
 def save_from(device, state, path):
@@ -991,6 +997,7 @@ print(type((torch.ones(2, 4))).__name__, type((torch.ones(2, 4),)).__name__)
 #
 # The program was exported with two examples, and accepts two.
 
+
 # %%
 class Double(nn.Module):
     def forward(self, x):
@@ -1027,6 +1034,7 @@ torch.equal(dropout(torch.ones(2, 4)), torch.ones(2, 4))
 #
 # It takes tensors only, each with its own memory, in one piece.
 
+
 # %%
 def save_tensors(**tensors):
     safetensors.torch.save_file(tensors, folder / "refused.safetensors")
@@ -1055,6 +1063,7 @@ print(safetensors.torch.load_model(tied, str(folder / "tied.safetensors")))
 # ### The best weights are overwritten
 #
 # `state_dict()` returns the model's own tensors. `.copy()` copies the dictionary, not them.
+
 
 # %%
 def train_a_bit(model):

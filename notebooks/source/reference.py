@@ -86,8 +86,10 @@ print(torch.equal(model.weight, restored.weight))
 import torch
 from torch import nn
 
+
 def build():
     return nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+
 
 torch.save(build().state_dict(), "weights.pt")
 model = build()
@@ -190,11 +192,13 @@ print("the row alone, under 10 kB:", os.path.getsize("clone.pt") < 10_000)
 # %%
 import torch
 
+
 def build():
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.5)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
     return {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+
 
 parts = build()
 parts["optimizer"].step(), parts["scheduler"].step()  # in place of an epoch
@@ -216,6 +220,7 @@ print("epoch", checkpoint["epoch"] + 1, "begins at", parts["scheduler"].get_last
 import os
 import torch
 
+
 def train(last_epoch, path="auto.pt"):
     model, first = torch.nn.Linear(4, 1), 1
     if os.path.exists(path):
@@ -225,6 +230,7 @@ def train(last_epoch, path="auto.pt"):
     for epoch in range(first, last_epoch + 1):
         print("training epoch", epoch)
         torch.save({"model": model.state_dict(), "epoch": epoch}, path)
+
 
 train(2)
 train(3)  # the same program, started again
@@ -265,10 +271,12 @@ print(first == (random.random(), np.random.rand(), torch.rand(1).item()))
 import torch
 from torch.utils.data import DataLoader
 
+
 def batches(epoch):  # the order depends on the epoch and on nothing else
     order = torch.Generator().manual_seed(1000 + epoch)
     loader = DataLoader(range(8), batch_size=4, shuffle=True, generator=order)
     return [batch.tolist() for batch in loader]
+
 
 never_stopped = batches(1) + batches(2)
 resumed = batches(2)
@@ -287,10 +295,12 @@ import itertools
 import torch
 from torch.utils.data import DataLoader
 
+
 def batches(epoch, done=0):
     order = torch.Generator().manual_seed(1000 + epoch)
     loader = DataLoader(range(10), batch_size=2, shuffle=True, generator=order)
     return [batch.tolist() for batch in itertools.islice(loader, done, None)]
+
 
 torch.save({"epoch": 1, "done": 3}, "position.pt")  # beside model, optimizer, scheduler
 position = torch.load("position.pt", weights_only=True)
@@ -308,6 +318,7 @@ print(len(rest), "batches left, the right ones:", rest == batches(1)[3:])
 import os
 import torch
 
+
 def save(state, path):
     partial = f"{path}.partial"
     with open(partial, "wb") as file:
@@ -315,6 +326,7 @@ def save(state, path):
         file.flush()
         os.fsync(file.fileno())  # on the disk, not only on its way
     os.replace(partial, path)  # all of the new file, or all of the old one
+
 
 save({"epoch": 1}, "run.pt")
 save({"epoch": 2}, "run.pt")
@@ -333,9 +345,11 @@ import torch
 
 stop = False
 
+
 def please_stop(number, frame):
     global stop
     stop = True
+
 
 before = signal.signal(signal.SIGTERM, please_stop)
 for step in range(1, 1000):
@@ -401,9 +415,11 @@ print("after:", resumed.get_scale())
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+
 def averaged(model):
     average = get_ema_multi_avg_fn(0.999)
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
 
 model = torch.nn.Linear(4, 1)
 ema = averaged(model)
@@ -729,9 +745,11 @@ print("assigned:", model.weight.dtype)
 import pickle
 import torch
 
+
 class Surprise:
     def __reduce__(self):
         return print, ("this could have been any program",)
+
 
 torch.save({"weights": Surprise()}, "stranger.pt")
 try:
@@ -766,9 +784,11 @@ print(get_unsafe_globals_in_checkpoint("file.pt"))
 import dataclasses
 import torch
 
+
 @dataclasses.dataclass
 class Settings:
     lr: float = 0.1
+
 
 torch.save({"settings": Settings(lr=0.3)}, "mine.pt")
 with torch.serialization.safe_globals([Settings]):
@@ -786,10 +806,12 @@ print(checkpoint["settings"])
 # %%
 import torch
 
+
 class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(4, 2)
+
 
 torch.save(Net(), "whole.pt")
 
@@ -812,11 +834,14 @@ import torch
 
 args = argparse.Namespace(lr=0.1, data=Path("images"))
 best, curve = np.mean([0.5, 0.7]), np.array([0.9, 0.8])
-torch.save({
-    "args": {**vars(args), "data": str(args.data)},  # not: args
-    "best": best.item(),  # not: best
-    "curve": torch.from_numpy(curve),  # not: curve
-}, "run.pt")
+torch.save(
+    {
+        "args": {**vars(args), "data": str(args.data)},  # not: args
+        "best": best.item(),  # not: best
+        "curve": torch.from_numpy(curve),  # not: curve
+    },
+    "run.pt",
+)
 print(torch.load("run.pt", map_location="cpu", weights_only=True)["args"])
 
 # %% [markdown]
@@ -853,9 +878,11 @@ import hashlib
 from pathlib import Path
 import torch
 
+
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 torch.save({"weight": torch.zeros(4)}, "weights.pt")
 Path("weights.pt.sha256").write_text(sha256("weights.pt"))
@@ -915,10 +942,12 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+
 def build():
     embed, out = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
     out.weight = embed.weight
     return nn.ModuleDict({"embed": embed, "out": out})
+
 
 model, restored = build(), build()
 save_model(model, "tied.safetensors")
@@ -1000,11 +1029,13 @@ KNOWN = {
     b"version https://git-lfs": "a Git LFS pointer: git lfs pull fetches the file",
 }
 
+
 def kind(path):
     start = Path(path).read_bytes()[:60]
     if start[8:10] == b'{"':
         return "safetensors"
     return next((KNOWN[k] for k in KNOWN if start.startswith(k)), "none of these")
+
 
 Path("model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d")
 print(kind("model.pt"))
@@ -1131,12 +1162,15 @@ import torch
 
 arguments = {"in_features": 4, "out_features": 2}
 model = torch.nn.Linear(**arguments)
-torch.save({
-    "arguments": arguments,
-    "weights": model.state_dict(),
-    "labels": ["cat", "dog"],
-    "preprocessing": {"mean": [0.5], "std": [0.25]},
-}, "model.pt")
+torch.save(
+    {
+        "arguments": arguments,
+        "weights": model.state_dict(),
+        "labels": ["cat", "dog"],
+        "preprocessing": {"mean": [0.5], "std": [0.25]},
+    },
+    "model.pt",
+)
 
 file = torch.load("model.pt", map_location="cpu", weights_only=True)
 restored = torch.nn.Linear(**file["arguments"])
@@ -1160,8 +1194,10 @@ folder.mkdir(exist_ok=True)
 for epoch in (8, 9, 10):
     torch.save({"epoch": epoch}, folder / f"epoch{epoch}.pt")
 
+
 def number(path):
     return int(re.search(r"\d+", path.stem)[0])
+
 
 print("as text:", max(folder.glob("epoch*.pt")).name)
 print("by number:", max(folder.glob("epoch*.pt"), key=number).name)
@@ -1178,8 +1214,10 @@ import re
 from pathlib import Path
 import torch
 
+
 def number(path):
     return int(re.search(r"\d+", path.stem)[0])
+
 
 folder = Path("last_three")
 folder.mkdir(exist_ok=True)
