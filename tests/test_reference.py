@@ -344,11 +344,11 @@ def test_words_are_looked_for_in_titles_first_then_everywhere(words, title):
 
 
 def test_no_match_is_one_sentence_with_the_nearest_titles(capsys):
-    assert commands.main(["snippet", "safetensor", "metdata"]) == 1  # misspelled on purpose
+    assert commands.main(["snippet", "safetensor", "mtadata"]) == 1  # misspelled on purpose
     out, error = capsys.readouterr()
     assert not out and len(error.strip().splitlines()) == 1
     assert error.startswith(
-        "No snippet has the words 'safetensor metdata'; nearest: "
+        "No snippet has the words 'safetensor mtadata'; nearest: "
     )  # misspelled on purpose
     assert "Read names and metadata of a safetensors file without loading it" in error
 

@@ -724,22 +724,13 @@ if compiled:
 
 # %% [markdown]
 # Exactly: it is the same library, and uses one thread in both (`utils.training` sets that for our notebooks, and the program
-# for itself). Is there really no Python in it? A program file names the libraries that it asks for, and on Linux
-# `ldd` lists those that they ask for as well.
+# for itself). Is there really no Python in it? A program file names the libraries that it asks for:
 
 # %%
 if compiled:
     content = (folder / "infer").read_bytes()
     print("asks for libtorch:", b"libtorch" in content)
     print("asks for libpython:", b"libpython" in content)
-
-# %%
-if compiled and shutil.which("ldd"):
-    ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True)
-    print("libtorch among them:", "libtorch" in ldd.stdout)
-    print("libpython among them:", "libpython" in ldd.stdout)
-else:
-    print("not on this system: ldd")
 
 # %% [markdown]
 # And what does the program say when it is given a file of weights?
