@@ -201,9 +201,8 @@ else:
 
 # %%
 traced = torch.jit.trace(model, images)
-with torch.no_grad():
-    print("scripted:", torch.equal(scripted(images), logits))
-    print("traced:  ", torch.equal(traced(images), logits))
+print("scripted:", torch.equal(scripted(images), logits))
+print("traced:  ", torch.equal(traced(images), logits))
 
 # %% [markdown]
 # No difference, for a model that does the same whatever comes in. Here is one that does not. Some scanners deliver dark
@@ -242,8 +241,7 @@ print("TracerWarning:", str(told[0].message).split(".")[0])
 
 # %%
 dark = -images
-with torch.no_grad():
-    answers = traced_reader(dark).argmax(dim=1)
+answers = traced_reader(dark).argmax(dim=1)
 show.digit_images(dark, labels, answers)
 
 # %% [markdown]
@@ -479,8 +477,7 @@ print(extra)
 
 # %%
 frozen = torch.jit.freeze(scripted)
-with torch.no_grad():
-    difference = (frozen(images) - logits).abs().max().item()
+difference = (frozen(images) - logits).abs().max().item()
 print("equal:", difference == 0, "| smaller than 0.001:", difference < 0.001)
 
 # %%
