@@ -1,6 +1,6 @@
 """Makes a Python process look like one on Windows: the names that Windows lacks are gone.
 
-The standard library, torch and Jupyter need those names here, so the names are gone for the course's
+The standard library, torch and Jupyter need those names here, so they are gone for the course's
 code only: notebook cells, `utils`, tests, answers, and the programs that any of them start. The
 built-in `__import__` is told which module imports; if that is not an installed one, it gets a
 stand-in for `os`, `signal` and a few more, which has all of their names but these.
@@ -70,7 +70,8 @@ NAMES = {
 
 PROGRAMS = """
     bash cat chmod cp dash df du false gdb grep head kill killall ldd ln ls ltrace mkdir mount mv nm
-    objdump pgrep pkill ps python3 readelf rm sed sh strace tail taskset touch true umount uname wc zsh
+    objdump pgrep pkill ps python3 readelf rm sed sh strace tail taskset touch true umount uname wc
+    zsh
 """
 
 
@@ -129,16 +130,17 @@ import_there.__code__ = import_there.__code__.replace(co_filename="<frozen elsew
 
 
 def is_the_courses(globals):
-    """Whether these are the global names of a notebook, a program, a test or a module of the course."""
-    file = globals.get("__file__")
-    return globals.get("__name__") == "__main__" if file is None else not file.startswith(LIBRARIES)
+    """Whether these global names are those of a notebook, a program, a test or a module of ours."""
+    if file := globals.get("__file__"):
+        return not file.startswith(LIBRARIES)
+    return globals.get("__name__") == "__main__"
 
 
 # ---------------------------------------------------------------- for everybody
 
 
 class Popen(subprocess.Popen):
-    """As on Windows: some programs are not found, some options refused, and nobody dies of a signal."""
+    """As on Windows: some programs are not found, some options refused, no exit code is a signal."""
 
     ended_by_parent = False
 
@@ -171,7 +173,7 @@ def which_there(command, *others, **options):
 
 
 def poll_there(process, *flag):
-    """`Popen.poll` of multiprocessing: only who was ended by its parent has a negative exit code."""
+    """`Popen.poll` of multiprocessing: negative is the exit code of what its parent ended."""
     code = original_poll(process, *flag)
     if code is not None and code < 0:
         by_parent = code in (-signal.SIGTERM, -signal.SIGKILL)

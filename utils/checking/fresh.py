@@ -49,8 +49,8 @@ def warm_up(*modules):
         modules: names of what it is to import beside torch.
     """
     global spare
-    if multiprocessing.parent_process() is not None:
-        return  # a fresh process needs none of its own
+    if multiprocessing.parent_process() or "--multiprocessing-fork" in sys.orig_argv:
+        return  # a fresh process, or one that becomes one, needs none of its own
     preloaded.extend(module for module in modules if module not in preloaded)
     with deaf_to_interrupts():
         if METHOD == "forkserver":
@@ -64,7 +64,7 @@ def warm_up(*modules):
 
 @contextlib.contextmanager
 def deaf_to_interrupts():
-    """A process born in here ignores the interrupts that are meant for a cell: one could end it half-imported."""
+    """What is born in here ignores interrupts: they are meant for a cell, and could end it half-made."""
     on_main_thread = threading.current_thread() is threading.main_thread()
     handler = on_main_thread and signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -167,11 +167,14 @@ def _run(program, folder):
 
 
 def _work(connection, modules):
-    """The new process: say when it is ready, get the job and do it, send `(kind, value, printed)`."""
+    """The new process: say that it is ready, get the job, do it, send `(kind, value, printed)`."""
     for module in modules:
         importlib.import_module(module)
-    connection.send_bytes(b"ready")
-    job = connection.recv_bytes()
+    try:
+        connection.send_bytes(b"ready")
+        job = connection.recv_bytes()
+    except (EOFError, ConnectionError):  # the notebook has ended, and needed no spare one
+        return
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):

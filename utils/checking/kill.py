@@ -1,4 +1,4 @@
-"""Kill this process, at once or in the middle of a write, on any system: no cleaning up, no last words.
+"""Kill this process, at once or in the middle of a write, on any system: nothing is cleaned up.
 
 To be used in a process that was started for it, see `fresh`.
 """
@@ -18,14 +18,14 @@ def this_process():
 
 
 def when_a_file_exceeds(limit):
-    """From now on, a write that would make a file longer than `limit` bytes fills it up to there and kills this process.
+    """A write that would make a file longer than `limit` bytes fills it up to there, and kills.
 
     It counts what goes through `open`, `os.write` and `torch.save`.
     """
     write, new_file, torch_writer = os.write, io.open, torch._C.PyTorchFileWriter
 
     def filled(position, data):
-        """`data`, or of what is too long for the file only what still fits, and whether that is all."""
+        """The part of `data` that still fits into the file, and whether that is all of it."""
         data = memoryview(data).cast("B")
         room = max(limit - position, 0)
         return data[:room], len(data) <= room
