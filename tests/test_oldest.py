@@ -7,9 +7,12 @@ prints what is stored, which the pinned torch has printed, except for those in `
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
 
 from tests.support import alone, torches
@@ -228,6 +231,31 @@ def test_the_oldest_environment_is_the_courses_with_another_torch():
     assert [re.split("==", line)[0] for line in changed] == ["torch", "torchvision", "-e ."]
     assert changed.pop("-e .") == ""
     assert list(changed.values()) == ["torch==2.10.*", "torchvision==0.25.*"]
+
+
+PROGRAM = """\
+import os, subprocess, sys, utils
+print(sys.executable, utils.__file__, os.getcwd(), sep="\\n")
+done = subprocess.run([sys.executable, "-c", "print(1 + 1)"])
+"""
+
+
+def test_a_notebook_runs_with_another_python_in_its_own_folder_and_leaves_no_process(tmp_path):
+    path, folder = tmp_path / "a.ipynb", tmp_path / "folder"
+    cells = [
+        nbformat.v4.new_code_cell(source)
+        for source in ("import os\nos.getpid()", PROGRAM, "1 / 0", "print('goes on')")
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    number, place, failed, last = torches.run_notebook(sys.executable, path, folder)
+    assert not psutil.pid_exists(int(torches.said(number)))
+    assert torches.said(place).splitlines() == [
+        sys.executable,
+        str(ROOT / "utils/__init__.py"),
+        str(folder.resolve()),
+        "2",
+    ]
+    assert torches.error_of(failed) == "ZeroDivisionError" and torches.said(last) == "goes on"
 
 
 # ---------------------------------------------------------------- with --full: all of it

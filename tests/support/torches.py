@@ -63,7 +63,7 @@ def run_notebook(python, path, folder):
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
-    ).execute(env=settings)
+    ).execute(env=settings, cleanup_kc=True)  # else the kernel of a `km` lives on
     return notebook.cells
 
 
