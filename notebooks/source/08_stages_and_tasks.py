@@ -1,8 +1,8 @@
 # %% [markdown]
-# # Train in stages
+# # Train in stages, and keep several models in one file
 #
 # **You will** freeze a part of a net, thaw it later, and resume each stage to the last bit; keep several models and their
-# optimizers in one file; and save averaged weights and choose them for use.
+# optimizers in one file; save averaged weights, and take them out of a checkpoint for use.
 #
 # **You need** [lesson 3](03_resume.ipynb), [lesson 5](05_checkpoint_policy.ipynb) and [lesson 6](06_partial_loading.ipynb).
 # **About {{read}} minutes.**
@@ -30,32 +30,17 @@ folder.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## If you have only 10 seconds
 #
-# A file of a run in stages says which stage it is. To resume, freeze first, build the optimizer of *that* stage, then load.
+# A file of a run in stages says, beside what lesson 3 saves, which stage it is and what is frozen. To resume, freeze first,
+# build the optimizer of *that* stage, then load. `same(a, b)`, in the cells below, is true if two state_dicts are equal to
+# the last bit. The net has these layers:
 
 # %%
-net = SmallCNN()
-net.features.requires_grad_(False)  # stage 0 trains the head, stage 1 the whole net
-optimizer = torch.optim.SGD(net.head.parameters(), lr=0.1)
-state = {"model": net.state_dict(), "optimizer": optimizer.state_dict()}
-torch.save(state | {"stage": 0}, folder / "short.pt")
-
-# %%
-file, net = torch.load(folder / "short.pt"), SmallCNN()
-net.features.requires_grad_(file["stage"] > 0)
-optimizer = torch.optim.SGD([net.head, net][file["stage"]].parameters(), lr=0.1)
-net.load_state_dict(file["model"])
-optimizer.load_state_dict(file["optimizer"])
-
-# %% [markdown]
-# ## Stages as code
-#
-# This lesson's stages stand in one list, and four short functions go with it. The file also says what was frozen, so that
-# `load` can compare.
+print(SmallCNN(num_classes=5).features)
 
 # %%
 STAGES = [  # what trains, with which learning rate
     {"head": 0.1},
-    {"head": 0.05, "features.3": 0.01, "features.4": 0.01},  # and the last convolution
+    {"head": 0.05, "features.3": 0.01, "features.4": 0.01},  # and 3 with its norm
 ]
 
 
@@ -192,20 +177,21 @@ print(*moved(before, model), sep="\n")
 
 # %%
 both = deepcopy(model)
-both.head.load_state_dict(deepcopy(backbone.head.state_dict()))
+both.head.load_state_dict(backbone.head.state_dict())
 images = old_test.tensors[0]
 with torch.no_grad():
     answers, as_before = both.eval()(images), backbone.eval()(images)
 print("answers as before:", torch.equal(answers, as_before))
 
 # %% [markdown]
-# For a frozen batch norm, be in eval mode. `model.train()` switches all of them on, and every epoch calls it, so this has to
-# come after:
+# So put a frozen batch norm in eval mode. `model.train()` puts all of them back in training mode, and every epoch calls it,
+# so this has to come after. (A batch norm with `affine=False` has no weight, so nothing says whether it is frozen; here it
+# stays in training mode.)
 
 
 # %%
 def to_train_mode(model):
-    """Train mode, but a batch norm whose weight is frozen stays in eval mode."""
+    """Training mode, but a batch norm whose weight is frozen goes to eval mode."""
     model.train()
     for module in model.modules():
         norm = isinstance(module, nn.BatchNorm2d) and module.weight is not None
@@ -262,7 +248,7 @@ STAGES[1] = second
 # %% [markdown]
 # The optimizer alone would not always object. Its parameters in the table are numbers, as in lesson 3, counted over the
 # groups: 0 is `head.weight` here, and would be `features.0.weight` in an optimizer of the whole model. *Predict:* a program
-# is started again, builds the optimizer of its first stage, as always, and loads.
+# is started again, builds the optimizer of its first stage, as always, and loads. Does it get an error?
 
 # %%
 file = torch.load(folder / "stage_2.pt")
@@ -306,7 +292,7 @@ except RuntimeError as error:
 # > file belongs to other parameters. With equal shapes there is no message at all: the first and the second batch norm of a
 # > net of equal widths would exchange their momentum.
 #
-# An optimizer can write down the names. It does not *use* them in loading, but your program can compare them:
+# An optimizer can write down the names. It does not *use* them in loading: comparing them is up to your program.
 
 # %%
 named = torch.optim.SGD(model.head.named_parameters("head"), lr=0.1)
@@ -416,8 +402,8 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %% [markdown]
-# At the first step. And if the two nets have the same shapes, as a teacher and its student may have, or the two generators
-# that turn horses into zebras and back? Here is the net of the old task and one of the new:
+# At the first step. And if the two nets have the same shapes, as a teacher and its student may have? Take the net of
+# the old task as the teacher, and a net for the new task as the student:
 
 # %%
 teacher, student = backbone, new_head()
@@ -437,7 +423,7 @@ for name, net in {"teacher": teacher, "other": other}.items():
 # ## Averaged weights
 #
 # An average over the last steps is often better, or less noisy, than the last weights. *EMA*, the exponential moving average,
-# is one: after each step, it moves a little towards the model. `AveragedModel` keeps it.
+# is one: after each step, the average moves a little towards the model. `AveragedModel` keeps it.
 
 # %%
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
@@ -450,11 +436,12 @@ def average_of(model, decay=0.9, **options):
 # %%
 ema = average_of(SmallCNN())
 names = list(ema.state_dict())
-print(*names[:3], "…", "together", len(names), "of", len(SmallCNN().state_dict()) + 1)
+print(*names[:3], "…")
+print(len(names), "entries; the model itself has", len(SmallCNN().state_dict()))
 
 # %% [markdown]
 # The keys have the prefix `module.`, and there is one more, `n_averaged`: how many steps have been averaged. It is state as
-# well. At 0, the next update *copies* the model:
+# well. At 0, the next update *copies* the model, which we show with a bias that is set to 0, 1 and 1:
 
 # %%
 model = SmallCNN()
@@ -517,8 +504,8 @@ show.Table(["resumed", "model equal", "EMA equal"], rows)
 # %% [markdown]
 # ### Which running statistics?
 #
-# Batch norm's statistics are not parameters, and an average of weights needs statistics that fit *it*. We train a ShuffleNet,
-# and keep five averages: two decays, each with and without `use_buffers`, and one as people write it by
+# Batch norm's statistics are not parameters, and an average of weights needs statistics that fit *it*. We train the net of
+# the lessons before, and keep five averages: two decays, each with and without `use_buffers`, and one as people write it by
 # hand, over the parameters.
 
 # %%
@@ -543,7 +530,8 @@ for epoch in range(4):
                 mine.lerp_(its, 0.1)
 
 # %% [markdown]
-# *Predict:* the net itself is over 85 % right. How many of the five averages are?
+# *Predict:* the net itself is over 85 % right. How many of the five averages are? (The last row will be one of the five, with
+# its statistics measured again.)
 
 
 # %%
@@ -565,13 +553,14 @@ show.Table(["running statistics", "decay", "more than 85 %", "accuracy"], rows)
 
 # %% [markdown]
 # - **By hand**, with parameters only, the statistics are those of the untrained net, and the average guesses.
-# - **By default** `AveragedModel` copies the latest statistics of the net. A quick average is near the net, and they fit. A
-#   slow one is another net, and they do not.
-# - **`use_buffers=True`** averages them too, and of a slow average that still holds some of the beginning.
+# - **By default** `AveragedModel` copies the latest statistics of the net. A quick average (0.9) is near the net, and they
+#   fit. A slow one (0.98) is another net, and they do not.
+# - **`use_buffers=True`** averages them too. In a slow average, some of the untrained net's statistics remain.
 # - **`update_bn`** resets them and measures them, with one pass over the training images. The slow average was good all
 #   along: only its statistics were wrong.
 #
-# So measure an average before you use it, on the validation images, and if it is batch norm that fails, run `update_bn`.
+# Two of the five are. So before you use an average, measure its accuracy on the validation images, run `update_bn`, and measure
+# again: if the accuracy rises, it was the statistics.
 
 # %% [markdown]
 # ### Take it out of a checkpoint
@@ -596,6 +585,9 @@ weights = {n.removeprefix("module."): t for n, t in file["ema"].items()}
 del weights["n_averaged"]
 print(plain.load_state_dict(weights))
 print("more than 85 % right:", accuracy(plain.eval(), loader(validation)) > 0.85)
+
+# %% [markdown]
+# How to publish such weights, so that others can fetch and use them: [lesson 9](09_pretrained.ipynb).
 
 # %% [markdown]
 # ## The proof
@@ -695,7 +687,7 @@ for part in ends[0]:
     print(part, "equal:", same(ends[0][part], ends[1][part]))
 
 # %% [markdown]
-# Weights, statistics, momentum of both groups, what is frozen, the random numbers: all of it.
+# Weights, statistics, momentum of all three groups, what is frozen, the random numbers: all of it.
 
 # %% [markdown]
 # ## Recap

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Exercises: train in stages
+# # Exercises: train in stages, and keep several models in one file
 #
 # {{Count}} exercises on [lesson 8](08_stages_and_tasks.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.

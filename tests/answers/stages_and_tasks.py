@@ -3,6 +3,7 @@ from utils.checks import stages_and_tasks as CHECKS  # noqa: F401
 
 PREAMBLE = """\
 from copy import deepcopy
+from pathlib import Path
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn

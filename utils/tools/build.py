@@ -169,7 +169,10 @@ def execute(notebook, target, lines):
         what = f"raised {error.ename}: {error.evalue}".splitlines()[0]
     except exceptions.CellTimeoutError:
         what = f"did not end within {SECONDS} seconds"
-    except (exceptions.DeadKernelError, AssertionError):  # nbclient's own, as it cleans up after one
+    except (
+        exceptions.DeadKernelError,
+        AssertionError,
+    ):  # nbclient's own, as it cleans up after one
         what = "ended the kernel"
     else:
         what = ""
