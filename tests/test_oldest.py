@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import psutil
+import psutil  # it comes with ipykernel
 import pytest
 
 from tests.support import alone, torches
