@@ -22,8 +22,10 @@ CHECKS = sorted((ROOT / "utils/checks").glob("[!_]*.py"))
 SAYS_SO = "not on this system: "
 NAME = re.compile(rf"\b({'|'.join(elsewhere.NAMES)})(?:\.|, [\"'])(\w+)")
 IMPORT = re.compile(rf"^\s*(?:import|from) .*\b(?:{'|'.join(elsewhere.MODULES.split())})\b", re.M)
-COMMAND = re.compile(rf"[\"'](?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]")
-OTHERWISE = re.compile(r"\bkill|\bterminate\(|[\"']fork|\breturncode\b|\bexitcode\b|shell=True")
+COMMAND = re.compile(
+    rf"(?:(?<!\w)\[|(?:which|run|Popen|system)\()[\"'](?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]"
+)
+OTHERWISE = re.compile(r"\bkill\.|\.kill\(|\bimport .*\bkill\b|[\"']fork|shell=True")
 
 
 @pytest.fixture(scope="module")
