@@ -178,8 +178,7 @@ images.numpy().tofile(folder / "images.bin")
 
 # %% [markdown]
 # The compiler needs C++20, and the headers and libraries in torch's folder. It takes about a quarter of a minute, so it
-# starts here, in the background, and we come back to it further below. (The command is for `g++` on Linux and macOS. On
-# Windows it would be another one: there the cells that need the program say so, and you read on.)
+# starts here, in the background, and we come back to it further below. (The command is for `g++` on Linux and macOS.)
 
 # %%
 home = Path(torch.__file__).parent
@@ -245,7 +244,7 @@ answers = traced_reader(dark).argmax(dim=1)
 show.digit_images(dark, labels, answers)
 
 # %% [markdown]
-# Above each scan stands the answer; behind a cross, the right one. On the whole test set, with the plain model and a
+# On the whole test set, with the plain model and a
 # scripted one beside it:
 
 
@@ -739,8 +738,7 @@ if compiled:
 # %% [markdown]
 # ## The way out
 #
-# `torch.export` is what torch recommends in place of TorchScript. The same model, with any number of images (torch 2.9 to
-# 2.12 warn that `The given buffer is not writable`; the answers are the same):
+# `torch.export` is what torch recommends in place of TorchScript. The same model, with any number of images:
 
 # %%
 batch = torch.export.Dim("batch")

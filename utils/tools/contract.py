@@ -218,7 +218,7 @@ def has_short_code(page):
 def writes_into_its_own_folder(page):
     name = page.target.name
     for line, cell in page.of("code"):
-        for found in re.findall(r"[\"'`(]files(?:/([\w.-]*))?", source(cell)):
+        for found in re.findall(r"[\"'`]files(?:/([\w.-]*))?", source(cell)):
             if found != name:
                 yield f"{page.at(line)}: writes into files/{found}: two open notebooks would meet there, so use `files/{name}`"
 
