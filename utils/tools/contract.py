@@ -259,7 +259,7 @@ def says_what_it_gives_and_takes(page):
 
 def fits_into_one_sitting(page):
     if page.is_lesson and LOOK_UP not in source(page.cells[0]):
-        if (minutes := round(facts.reading_minutes(page.cells))) > facts.LIMIT:
+        if (minutes := facts.rounded(facts.reading_minutes(page.cells))) > facts.LIMIT:
             yield f"{page.at()}: takes about {minutes} minutes to read, and {facts.LIMIT} are the limit: make it two lessons"
 
 
