@@ -1,7 +1,7 @@
 """Every notebook and check without the names that Windows lacks: so much of it can be tried here.
 
-`tests/support/elsewhere.py` takes them away. Tried are the notebooks which name something that is
-not the same there, themselves or in the module of their checks; with `--full` all, and answers.
+`tests/support/elsewhere.py` takes them away. Tried are the notebooks that name one of them, maybe to
+do without it, in a cell or in their checks; with `--full` all of them, and wrong answers.
 """
 
 import json
@@ -22,8 +22,10 @@ CHECKS = sorted((ROOT / "utils/checks").glob("[!_]*.py"))
 SAYS_SO = "not on this system: "
 NAME = re.compile(rf"\b({'|'.join(elsewhere.NAMES)})(?:\.|, [\"'])(\w+)")
 IMPORT = re.compile(rf"^\s*(?:import|from) .*\b(?:{'|'.join(elsewhere.MODULES.split())})\b", re.M)
-COMMAND = re.compile(rf"[\"'](?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]")
-OTHERWISE = re.compile(r"\bkill|\bterminate\(|[\"']fork|\breturncode\b|\bexitcode\b|shell=True")
+COMMAND = re.compile(
+    r"(?:\b(?:run|Popen|call|check_call|check_output|system|which)\(|\bcommand = )\[?[\"']"
+    rf"(?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,21 +141,24 @@ def pytest_generate_tests(metafunc):
     for name, texts in (("notebook", NOTEBOOKS), ("lesson", CHECKS)):
         if name in metafunc.fixturenames:
             full = metafunc.config.option.full
-            chosen = [path for path in texts if full or is_other_there(text_of(path))]
+            chosen = [path for path in texts if full or names_it(text_of(path))]
             names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in chosen]
             metafunc.parametrize(name, chosen, ids=names)
 
 
-def is_other_there(text):
-    """Whether a text names something that Windows lacks, or that does something else there."""
+def names_it(text):
+    """Whether a text names something that Windows lacks."""
     names = (elsewhere.lacks(module, name) for module, name in NAME.findall(text))
-    return any(names) or any(map(re.search, (IMPORT, COMMAND, OTHERWISE), [text] * 3))
+    return any(names) or any(map(re.search, (IMPORT, COMMAND), (text, text)))
 
 
 def text_of(path):
-    """A module; or the code of a notebook, and of the module of its checks."""
+    """A module of checks with those they are made of; or a notebook's code with that of its checks."""
     if path.suffix == ".py":
-        return path.read_text("utf-8")
+        text = path.read_text("utf-8")
+        parts = re.search(r"^from utils\.checking import (.+)", text, re.M)
+        names = parts[1].split(", ") if parts else []
+        return text + "".join((ROOT / f"utils/checking/{n}.py").read_text("utf-8") for n in names)
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     checks = re.findall(r"^from utils\.checks import todo, (\w+)", code, re.M)

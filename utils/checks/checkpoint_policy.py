@@ -11,6 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from unittest.mock import patch
 
+import cloudpickle
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -95,15 +96,16 @@ def holds(path, wanted, when):
 def killed_after(save, state, path, limit):
     """Let a process of its own save, killed as soon as a file exceeds the limit; whether it was."""
     try:
-        fresh.call(save_up_to, save, state, path, limit)
+        fresh.call(save_up_to, cloudpickle.dumps(fresh.portable(save)), state, path, limit)
     except fresh.RaisedInFreshProcess as error:
         return error.ended
     return False
 
 
 def save_up_to(save, state, path, limit):
+    """In a new process, where `save` is made only now: an `open` that it has as a variable is limited too."""
     kill.when_a_file_exceeds(limit)
-    save(state, path)
+    cloudpickle.loads(save)(state, path)
 
 
 def save_and_watch(save, state, path):
