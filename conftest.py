@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import nbval.kernel
+import pytest
 
 ROOT = Path(__file__).resolve().parent
 start_new_kernel = nbval.kernel.start_new_kernel
@@ -25,7 +26,7 @@ def execute_like_jupyter(self, code, allow_stdin=None):
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--full", action="store_true", help="hundreds of kills and damaged files in place of dozens"
+        "--full", action="store_true", help="hundreds of kills and damaged files instead of dozens"
     )
 
 
@@ -35,6 +36,12 @@ def pytest_configure(config):
     rules = config.option.nbval_sanitize_with  # nbval looks for it where pytest was started
     if rules:
         config.option.nbval_sanitize_with = str(ROOT / rules)
+
+
+def pytest_itemcollected(item):
+    """Files may run in any order (`--random-order`), and the cells of a notebook in theirs alone."""
+    if item.path.suffix == ".ipynb":
+        item.add_marker(pytest.mark.random_order(disabled=True))
 
 
 def pytest_runtest_logreport(report):

@@ -165,6 +165,16 @@ def test_it_has_torch_but_none_of_the_notebooks_data():
         fresh.call(function)
 
 
+def test_what_the_notebook_itself_brings_stays_behind():
+    """IPython gives notebooks an `open` of its own, and no script has that."""
+    function = notebook(
+        "from IPython.core.interactiveshell import _modified_open as open\n"
+        "def f():\n    return hasattr(open, '__code__')  # written in Python"
+    )
+    assert function() is True
+    assert fresh.call(function) is False
+
+
 def test_a_fresh_process_starts_no_server_of_its_own():
     function = notebook(
         "def f():\n"

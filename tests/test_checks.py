@@ -5,6 +5,7 @@ import importlib
 import inspect
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -12,12 +13,17 @@ import torch
 from torch import nn
 
 from utils.checks import partial_loading, state_dict
-from utils.tools.course import ROOT
+from utils.tools.course import ROOT, sources, topic_of
+from utils.tools.grammar import is_draft
 
-LESSONS = [path.stem for path in Path(__file__).parent.glob("answers/[!_]*.py")]
+MODULES = {
+    path.stem: importlib.import_module(f"tests.answers.{path.stem}")
+    for path in sorted(Path(__file__).parent.glob("answers/[!_]*.py"))
+}
+RIGHT, WRONG = 1, 3  # trial answers that each check needs, at least
 CASES = [
-    pytest.param(module, answer, id=f"{answer.check}-{answer.words or 'right'}")
-    for module in (importlib.import_module(f"tests.answers.{name}") for name in sorted(LESSONS))
+    pytest.param(module, answer, id=f"{topic}-{answer.check}-{answer.words or 'right'}")
+    for topic, module in MODULES.items()
     for answer in module.ANSWERS
 ]
 
@@ -26,22 +32,53 @@ CASES = [
 def test_answer(module, answer):
     outcome = answer.outcome(module)
     if answer.words:
-        assert outcome.status == "failed"
-        assert answer.words in outcome.message
+        assert outcome.status == "failed", f"a wrong answer is accepted:\n{answer.code}"
+        assert answer.words in outcome.message, f"other words are wanted: {answer.words!r}"
     else:
-        assert outcome.status == "passed", outcome
+        assert outcome.status == "passed", f"a right answer is refused: {outcome}\n{answer.code}"
+
+
+def missing_answers(topic, module):
+    """What a topic's answers lack, in sentences."""
+    where = f"tests/answers/{topic}.py"
+    checks = len(module.CHECKS.exercises.latest)
+    if len(module.ARGUMENTS) != checks:
+        yield (
+            f"{where}: ARGUMENTS has {len(module.ARGUMENTS)} checks ({', '.join(module.ARGUMENTS)}), and "
+            f'utils/checks/{topic}.py {checks}: add `"name of the check": [names of the learner\'s answers]`'
+        )
+    if any(is_draft(path) for path in sources() if topic_of(path) == topic):
+        return
+    right = Counter(answer.check for answer in module.ANSWERS if not answer.words)
+    wrong = Counter(answer.check for answer in module.ANSWERS if answer.words)
+    for check in module.ARGUMENTS:
+        if right[check] < RIGHT or wrong[check] < WRONG:
+            yield (
+                f"{where}: {check} has {right[check]} right and {wrong[check]} wrong answers; "
+                f"at least {RIGHT} and {WRONG} are wanted, the wrong ones with the words they must get"
+            )
 
 
 def test_every_check_has_its_answers():
-    modules = {p.stem for p in (ROOT / "utils/checks").glob("[!_]*.py")}
-    assert modules == set(LESSONS)
-    for name in modules:
-        module = importlib.import_module(f"tests.answers.{name}")
-        right = Counter(a.check for a in module.ANSWERS if not a.words)
-        wrong = Counter(a.check for a in module.ANSWERS if a.words)
-        assert len(module.ARGUMENTS) == len(module.CHECKS.exercises.latest)
-        for check in module.ARGUMENTS:
-            assert right[check] >= 1 and wrong[check] >= 3, check
+    found = [line for topic, module in MODULES.items() for line in missing_answers(topic, module)]
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+def test_missing_answers_are_named():
+    good = MODULES["state_dict"]
+    first = next(iter(good.ARGUMENTS))
+    kept = [a for a in good.ANSWERS if a.check != first]
+    lacks = SimpleNamespace(CHECKS=good.CHECKS, ARGUMENTS=good.ARGUMENTS, ANSWERS=kept)
+    assert list(missing_answers("state_dict", lacks)) == [
+        f"tests/answers/state_dict.py: {first} has 0 right and 0 wrong answers; at least 1 and 3 are wanted, "
+        "the wrong ones with the words they must get"
+    ]
+    lacks.ARGUMENTS = {name: [] for name in list(good.ARGUMENTS)[1:]}
+    (line,) = missing_answers("state_dict", lacks)
+    assert line.startswith("tests/answers/state_dict.py: ARGUMENTS has 5 checks (predicts_names, ")
+    assert "and utils/checks/state_dict.py 6: add" in line
+    assert not list(missing_answers("state_dict", good))
 
 
 def test_the_puzzle_that_is_checked_is_the_one_that_is_shown():

@@ -1,13 +1,13 @@
 """The error clinic: a message leads from the index to a section in which it is really printed."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.support.notebooks import cells_of, source_of
+from utils.tools.course import ROOT
 
-CLINIC = Path(__file__).resolve().parent.parent / "notebooks/12_error_clinic.ipynb"
+CLINIC = ROOT / "notebooks/12_error_clinic.ipynb"
 ROW = re.compile(r"^\| (.+) \| \[(.+?)\]\(#(.+?)\) \|$", re.M)
 CODE = re.compile(r"``(.+?)``(?!`)|`([^`]+)`")
 
@@ -33,20 +33,104 @@ INDEX = next(text for text in map(source_of, cells_of(CLINIC)) if text.startswit
 ROWS = ROW.findall(INDEX)
 
 
-def test_the_index_has_a_row_for_every_section_and_no_other():
-    assert len(ROWS) == INDEX.count("](#") >= 35
-    headings = list(sections())
+def faults_of_index(index, headings):
+    """Where the index and the headings of the sections do not fit each other, in sentences."""
+    where = "notebooks/source/12_error_clinic.py: the index"
+    rows = ROW.findall(index)
+    if len(rows) != index.count("](#"):
+        yield f"{where}: a row is not `| message | [heading](#heading) |`"
+    headings = list(headings)
+    groups = re.findall(r"^\*\*(.+)\*\*$", index, re.M)
+    for group in groups:
+        if group not in headings:
+            yield f"{where}: its group {group!r} is not a heading of the clinic"
     start = headings.index("What the file is") + 1
     end = next(n for n, heading in enumerate(headings) if heading.startswith("Six things"))
-    groups = re.findall(r"^\*\*(.+)\*\*$", INDEX, re.M)
-    assert set(groups) <= set(headings)
-    assert {heading for _, heading, _ in ROWS} == set(headings[start:end]) - set(groups)
+    sections_there = [heading for heading in headings[start:end] if heading not in groups]
+    for _, heading, anchor in rows:
+        if heading not in sections_there:
+            yield f"{where}: leads to a section that is not there: {heading!r}"
+        if anchor != heading.replace(" ", "-"):
+            yield f"{where}: JupyterLab's anchor of {heading!r} is #{heading.replace(' ', '-')}, not #{anchor}"
+    for heading in sections_there:
+        if heading not in [row[1] for row in rows]:
+            yield f"{where}: no row leads to the section {heading!r}"
 
 
-@pytest.mark.parametrize("messages, heading, anchor", ROWS, ids=[row[1] for row in ROWS])
-def test_a_message_leads_to_the_section_that_prints_it(messages, heading, anchor):
-    assert anchor == heading.replace(" ", "-")  # as JupyterLab makes it
-    printed = in_one_line(sections()[heading])
-    described = "(described)" in messages
-    for double, single in CODE.findall(messages.partition("; described:")[0]):
-        assert described or in_one_line(double or single) in printed, (double or single, printed)
+def unprinted(messages, printed):
+    """The literal texts of a row that its section never prints."""
+    if "(described)" in messages:
+        return []
+    texts = (d or s for d, s in CODE.findall(messages.partition("; described:")[0]))
+    return [text for text in texts if in_one_line(text) not in in_one_line(printed)]
+
+
+def refuse(problems):
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+def test_the_index_has_a_row_for_every_section_and_no_other():
+    assert len(ROWS) >= 35, "the index has lost rows"
+    refuse(list(faults_of_index(INDEX, sections())))
+
+
+def test_a_message_leads_to_the_section_that_prints_it():
+    found, problems = sections(), []
+    for messages, heading, _ in ROWS:
+        for text in unprinted(messages, found.get(heading, "")):
+            problems.append(
+                f"notebooks/source/12_error_clinic.py: the index promises {text!r} in the section {heading!r}, "
+                f"which prints: {in_one_line(found.get(heading, ''))}"
+            )
+    refuse(problems)
+
+
+SMALL = """## Index
+
+**What the file is**
+
+| `a` | [One thing](#One-thing) |
+"""
+HEADINGS = ["What the file is", "One thing", "Six things that many say"]
+
+
+@pytest.mark.parametrize(
+    "change, headings, words",
+    [
+        (
+            ("[One thing](#One-thing)", "[No such file](#No-such-file)"),
+            HEADINGS,
+            "leads to a section that is not there: 'No such file'",
+        ),
+        (
+            ("#One-thing", "#one-thing"),
+            HEADINGS,
+            "JupyterLab's anchor of 'One thing' is #One-thing, not #one-thing",
+        ),
+        (
+            ("| `a` | [One thing](#One-thing) |", "`a`: [One thing](#One-thing)"),
+            HEADINGS,
+            "a row is not `| message |",
+        ),
+        (
+            ("What the file", "How the file"),
+            HEADINGS,
+            "its group 'How the file is' is not a heading",
+        ),
+        (
+            ("", ""),
+            [*HEADINGS[:2], "Another", HEADINGS[2]],
+            "no row leads to the section 'Another'",
+        ),
+    ],
+)
+def test_an_index_that_does_not_fit_is_told_how(change, headings, words):
+    assert not list(faults_of_index(SMALL, HEADINGS))
+    assert any(words in line for line in faults_of_index(SMALL.replace(*change), headings))
+
+
+def test_a_message_that_is_not_printed_is_found():
+    assert unprinted("`a b`, ``c `d` ``", "x a\nb y c d z") == []
+    assert unprinted("`a b`, `no such`", "a b") == ["no such"]
+    assert unprinted("`no such` (described)", "a b") == []

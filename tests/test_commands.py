@@ -1,4 +1,4 @@
-"""The command line: set-up and its bad situations, working copies, reset, progress."""
+"""The command line: how it starts, working copies, reset, progress."""
 
 import json
 import os
@@ -7,12 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from utils.tools import commands, environment
-from utils.tools.course import ROOT
+from utils.tools import commands
+from utils.tools.course import RENAMED, ROOT
 
 
 @pytest.fixture
@@ -25,141 +24,7 @@ def root(tmp_path):
     return tmp_path
 
 
-# ---------------------------------------------------------------- set-up
-
-
-class Installer:
-    """In place of `environment.run`: notes which step is asked for, and answers as told."""
-
-    def __init__(self, **answers):
-        self.answers, self.asked = answers, []
-
-    def __call__(self, command, **_):
-        if "venv" in command:
-            step = "venv"
-            python = Path(command[-1]) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-            python.parent.mkdir(parents=True)
-            python.touch()
-        elif command[-1] == "uv":
-            step = "get_uv"
-        else:
-            step = "uv" if command[1] == "pip" else "pip"
-        self.asked.append(step)
-        return environment.Finished(*self.answers.get(step, (0, "")))
-
-
-@pytest.fixture
-def installer(monkeypatch):
-    def make(**answers):
-        fake = Installer(**answers)
-        monkeypatch.setattr(environment, "run", fake)
-        return fake
-
-    return make
-
-
-def test_a_first_call_installs_and_a_second_does_not(root, installer, capsys):
-    fake = installer()
-    python = environment.ensure(root)
-    assert python.exists() and fake.asked == ["venv", "get_uv", "uv"]
-    assert "Setting up" in capsys.readouterr().out
-    assert environment.ensure(root) == python and len(fake.asked) == 3
-    assert not (root / ".venv/course-unfinished").exists()
-
-
-def test_changed_requirements_are_installed(root, installer):
-    fake = installer()
-    environment.ensure(root)
-    with open(root / "requirements.txt", "a") as file:
-        file.write("# new\n")
-    environment.ensure(root)
-    assert fake.asked[3:] == ["get_uv", "uv"]
-
-
-def test_an_interrupted_install_is_started_over(root, installer, capsys):
-    fake = installer()
-    environment.ensure(root)
-    (root / ".venv/course-unfinished").touch()
-    (root / ".venv/course-ready.json").unlink()
-    (root / ".venv/half-a-package").touch()
-    environment.ensure(root)
-    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
-    assert not (root / ".venv/half-a-package").exists()
-    assert "did not finish" in capsys.readouterr().out
-
-
-def test_a_moved_folder_gets_a_new_environment(root, installer):
-    fake = installer()
-    environment.ensure(root)
-    moved = shutil.move(root, root.with_name("moved"))
-    environment.ensure(Path(moved))
-    assert fake.asked[3:] == ["venv", "get_uv", "uv"]
-
-
-def test_an_environment_made_by_hand_is_completed_not_removed(root, installer):
-    fake = installer()
-    python = root / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
-    python.parent.mkdir(parents=True)
-    python.touch()
-    (root / ".venv/mine").touch()
-    environment.ensure(root)
-    assert fake.asked == ["get_uv", "uv"] and (root / ".venv/mine").exists()
-
-
-def test_pip_takes_over_where_uv_fails(root, installer, capsys):
-    fake = installer(uv=(2, ""))
-    environment.ensure(root)
-    assert fake.asked == ["venv", "get_uv", "uv", "pip"]
-    assert "with pip" in capsys.readouterr().out
-
-
-BAD = {
-    "No connection": ("get_uv", "ERROR: Failed to resolve 'host' ([Errno -3] name resolution)"),
-    "became full": ("pip", "OSError: [Errno 28] No space left on device"),
-    "not published for Python": ("pip", "ERROR: No matching distribution found for torch==2"),
-    "could not be installed: strange": ("pip", "something\nstrange\n"),
-    "virtual environment": ("venv", "ensurepip is not available"),
-}
-
-
-@pytest.mark.parametrize("words", BAD)
-def test_a_bad_situation_is_one_sentence_and_the_next_call_starts_over(
-    root, installer, words, capsys
-):
-    step, output = BAD[words]
-    installer(**{"uv": (1, ""), step: (1, output)})
-    assert commands.main(["open"], root) == 1
-    error = capsys.readouterr().err.strip()
-    assert words in error and len(error.splitlines()) == 1
-    assert not (root / ".venv/course-ready.json").exists() and not (root / "work").exists()
-    installer()
-    assert environment.ensure(root).exists()
-
-
-def test_a_full_disk_is_told_before_anything_is_made(root, installer, monkeypatch, capsys):
-    fake = installer()
-    usage = shutil.disk_usage(root)._replace(free=2**30)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert commands.main(["test"], root) == 1
-    assert "disk is too full" in capsys.readouterr().err
-    assert fake.asked == [] and not (root / ".venv").exists()
-
-
-def test_two_set_ups_at_once_do_not_meet(root, installer, capsys):
-    installer()
-    with environment.only_one_setup(root):
-        assert commands.main(["open"], root) == 1
-    assert "Another set-up of this course is running" in capsys.readouterr().err
-    environment.ensure(root)
-
-
-def test_interrupting_is_one_sentence(root, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(environment, "run", interrupted)
-    assert commands.main(["open"], root) == 1
-    assert capsys.readouterr().err.strip().startswith("Interrupted: start the same command again")
+# ---------------------------------------------------------------- starting
 
 
 @pytest.mark.parametrize("flag", ["--port={}", "--port {}", "--ServerApp.port={}"])
@@ -194,13 +59,6 @@ def test_it_starts_from_any_folder_without_torch(tmp_path, arguments):
         "False"
         in subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout
     )
-
-
-def test_the_requirements_pin_every_direct_dependency():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = [line for line in lines if line and not line.startswith("#")]
-    assert packages[-1] == "-e ."
-    assert all("==" in line for line in packages[:-1])
 
 
 # ---------------------------------------------------------------- the learner's copies
@@ -287,7 +145,7 @@ def test_progress_counts_what_is_saved(root, capsys):
         outputs = {
             "1.1": "✅ 1.1 save and restore",
             "1.3": "❌ 1.3 keep: no",
-            "1.4": "✅ 1.4 nothing",
+            "1.4": "✅ 1.4 nothing gets lost",
         }
         notebook["cells"][-1]["outputs"] = [
             {"output_type": "execute_result", "data": {"text/plain": [text]}}
@@ -319,6 +177,95 @@ def test_a_damaged_copy_is_named(root, capsys):
 
 def test_unknown_commands_and_help(capsys):
     assert commands.main(["frobnicate"]) == 1
-    assert "open, test, build, bench, progress, reset, snippet." in capsys.readouterr().err
+    assert (
+        "open, progress, reset, snippet, build, check, new, test, bench." in capsys.readouterr().err
+    )
     assert commands.main([]) == 0 and commands.main(["--help"]) == 0
     assert "open [ARGUMENT" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- what was renamed, and what is new
+
+OLD, NEW = next((old, new) for old, new in RENAMED.items() if old.endswith("_exercises"))
+
+
+def test_answers_under_an_old_name_are_kept_under_the_new_one(root):
+    commands.make_working_copies(root)
+    before, after = root / f"work/{OLD}.ipynb", root / f"work/{NEW}.ipynb"
+    after.rename(before)
+    mine = edit(before, lambda n: n["cells"][0].update(source="my answers"))
+    assert commands.make_working_copies(root)[0] == (
+        f"{OLD} is called {NEW} now; what you wrote is in it."
+    )
+    assert after.read_bytes() == mine and not before.exists()
+    assert not any("is called" in line for line in commands.make_working_copies(root))
+
+
+def test_a_copy_under_the_new_name_is_never_replaced_by_an_older_one(root):
+    commands.make_working_copies(root)
+    mine = edit(root / f"work/{NEW}.ipynb", lambda n: n["cells"][0].update(source="newer"))
+    (root / f"work/{OLD}.ipynb").write_text("{}", encoding="utf-8")
+    assert not any("is called" in line for line in commands.make_working_copies(root))
+    assert (root / f"work/{NEW}.ipynb").read_bytes() == mine
+
+
+def test_an_old_name_can_be_reset(root, capsys):
+    commands.make_working_copies(root)
+    assert commands.main(["reset", OLD], root) == 0
+    assert f"{NEW}.ipynb is as new" in capsys.readouterr().out
+
+
+def test_nothing_has_a_name_that_another_notebook_gave_up():
+    there = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(RENAMED.values()) <= there and not set(RENAMED) & there
+
+
+def test_an_exercise_counts_wherever_it_was_solved(root, capsys):
+    """It had another number, in another notebook."""
+    commands.make_working_copies(root)
+    output = {"output_type": "execute_result", "data": {"text/plain": ["✅ 3.9 save and restore"]}}
+    edit(root / "work/03_resume_exercises.ipynb", lambda n: n["cells"][-1].update(outputs=[output]))
+    commands.main(["progress"], root)
+    rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert rows[EXERCISES] == "1" and rows["03_resume_exercises"] == "0"
+
+
+def test_a_newer_version_is_told_with_what_is_new(root):
+    commands.make_working_copies(root)
+    edit(root / f"notebooks/{EXERCISES}.ipynb", lambda n: n["cells"][0].update(id="another"))
+    (root / "CHANGELOG.md").write_text(
+        f"# Changes\n\n## 9\n\n- **05_x, {EXERCISES}:** One more\n  exercise.\n- **06_y:** No.\n\n"
+        f"## 8\n\n- **{EXERCISES}:** Older news.\n",
+        encoding="utf-8",
+    )
+    (line,) = commands.make_working_copies(root)
+    assert "yours is untouched. What is new: One more exercise. To get it:" in line
+
+
+def test_the_changelog_names_notebooks_that_exist():
+    names = commands.NEWS.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    named = {name for group, _ in names for name in group.split(", ") if name[:2].isdigit()}
+    there = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert named and named <= there, named - there
+
+
+def test_a_copy_says_nothing_about_how_to_edit_the_original(root):
+    original = (root / f"notebooks/{EXERCISES}.ipynb").read_text(encoding="utf-8")
+    assert "<!-- made from notebooks/source/" in original
+    commands.make_working_copies(root)
+    assert "made from" not in work_of(root).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        ([], ["-n2"]),
+        (["-q", "--full"], ["-n2"]),
+        (["tests/test_build.py"], []),
+        (["-n1"], []),
+        (["--pdb"], []),
+    ],
+)
+def test_the_suite_takes_as_many_workers_as_there_are_processors(arguments, wanted, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert commands.workers(arguments) == wanted

@@ -1,7 +1,7 @@
 """Every notebook and check without the names that Windows lacks: so much of it can be tried here.
 
 `tests/support/elsewhere.py` takes them away. Tried are the notebooks that name one of them, maybe to
-do without it, in a cell or in their checks; with `--full` all of them, and wrong answers.
+do without it, in a cell or in their checks; with `--full` all of them, and answers to all checks.
 """
 
 import json
@@ -18,12 +18,12 @@ from tests.support.alone import without_measured
 from utils.tools.course import ROOT
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb")) + sorted(ROOT.glob("solutions/*.ipynb"))
-CHECKS = sorted((ROOT / "utils/checks").glob("[!_]*.py"))
+LESSONS = sorted(path.stem for path in (ROOT / "tests/answers").glob("[!_]*.py"))
 SAYS_SO = "not on this system: "
 NAME = re.compile(rf"\b({'|'.join(elsewhere.NAMES)})(?:\.|, [\"'])(\w+)")
 IMPORT = re.compile(rf"^\s*(?:import|from) .*\b(?:{'|'.join(elsewhere.MODULES.split())})\b", re.M)
 COMMAND = re.compile(
-    r"(?:\b(?:run|Popen|call|check_call|check_output|system|which)\(|\bcommand = )\[?[\"']"
+    r"(?:\bsubprocess\.\w+\(|\bsystem\(|\bwhich\(|\bcommand = )\[?[\"']"
     rf"(?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]"
 )
 
@@ -138,12 +138,13 @@ def test_the_libraries_work_there_and_processes_that_they_start_are_there_too(th
 
 
 def pytest_generate_tests(metafunc):
-    for name, texts in (("notebook", NOTEBOOKS), ("lesson", CHECKS)):
-        if name in metafunc.fixturenames:
-            full = metafunc.config.option.full
-            chosen = [path for path in texts if full or names_it(text_of(path))]
-            names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in chosen]
-            metafunc.parametrize(name, chosen, ids=names)
+    full = metafunc.config.option.full
+    if "notebook" in metafunc.fixturenames:
+        chosen = [path for path in NOTEBOOKS if full or names_it(text_of(path))]
+        names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in chosen]
+        metafunc.parametrize("notebook", chosen, ids=names)
+    if "lesson" in metafunc.fixturenames:
+        metafunc.parametrize("lesson", LESSONS if full else LESSONS[:1])
 
 
 def names_it(text):
@@ -153,16 +154,15 @@ def names_it(text):
 
 
 def text_of(path):
-    """A module of checks with those they are made of; or a notebook's code with that of its checks."""
-    if path.suffix == ".py":
-        text = path.read_text("utf-8")
-        parts = re.search(r"^from utils\.checking import (.+)", text, re.M)
-        names = parts[1].split(", ") if parts else []
-        return text + "".join((ROOT / f"utils/checking/{n}.py").read_text("utf-8") for n in names)
+    """The code of a notebook, of the module of its checks, and of what both are made of."""
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    checks = re.findall(r"^from utils\.checks import todo, (\w+)", code, re.M)
-    return "\n".join([code, *(text_of(ROOT / f"utils/checks/{name}.py") for name in checks)])
+    for name in re.findall(r"^from utils\.checks import todo, (\w+)", code, re.M):
+        code += (ROOT / f"utils/checks/{name}.py").read_text("utf-8")
+    made_of = ", ".join(re.findall(r"^from utils\.checking import (.+)", code, re.M)).split(", ")
+    for name in filter(None, dict.fromkeys(made_of)):
+        code += (ROOT / f"utils/checking/{name}.py").read_text("utf-8")
+    return code
 
 
 # ---------------------------------------------------------------- the notebooks
@@ -223,6 +223,6 @@ if __name__ == "__main__":
 
 def test_a_check_refuses_there_what_it_refuses_here(lesson, there, tmp_path):
     (tmp_path / "answers.py").write_text(ANSWERS, encoding="utf-8")
-    command = [sys.executable, "answers.py", lesson.stem]
+    command = [sys.executable, "answers.py", lesson]
     done = subprocess.run(command, env=there, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines() == ["True"], done.stdout + done.stderr

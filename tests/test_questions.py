@@ -29,21 +29,30 @@ def sections(path):
 
 def test_there_are_fifty_and_nearly_all_are_answered():
     lines = (HERE / "questions.md").read_text(encoding="utf-8").count("\n| ") - 1
-    assert len(ROWS) == lines >= 50  # without the table's head
-    assert [int(number) for number, *_ in ROWS] == list(range(1, lines + 1))
-    assert len(ANSWERED) >= 0.96 * len(ROWS)
+    form = "tests/questions.md: a row is not `| number | question | [thread](https://…) | answer |`"
+    assert len(ROWS) == lines >= 50, form  # without the table's head
+    numbers = [int(number) for number, *_ in ROWS]
+    assert numbers == list(range(1, lines + 1)), "tests/questions.md: rows are numbered from 1 on"
+    assert len(ANSWERED) >= 0.96 * len(ROWS), "tests/questions.md: too many questions are *open*"
 
 
 @pytest.mark.parametrize("column", [1, 2], ids=["question", "thread"])
 def test_no_two_are_the_same(column):
     values = [row[column] for row in ROWS]
-    assert len(set(values)) == len(values)
+    twice = {value for value in values if values.count(value) > 1}
+    assert not twice, f"tests/questions.md: twice there: {twice}"
 
 
 @pytest.mark.parametrize("answer", [row[3] for row in ANSWERED], ids=[row[0] for row in ANSWERED])
 def test_an_answer_is_a_section_with_cells(answer):
-    name, heading, path, anchor = ANSWER.match(answer).groups()
+    match = ANSWER.match(answer)
+    form = f"tests/questions.md: {answer!r} is not `[NN_topic: Heading](../notebooks/NN_topic.ipynb#Heading)`"
+    assert match, form
+    name, heading, path, anchor = match.groups()
     notebook = (HERE / path).resolve()
-    assert notebook.exists() and notebook.stem == name
-    assert unquote(anchor) == heading.replace(" ", "-")  # as JupyterLab makes it
-    assert sections(notebook).get(heading, 0) >= 1, sorted(sections(notebook))
+    assert notebook.exists() and notebook.stem == name, form
+    assert unquote(anchor) == heading.replace(" ", "-"), form  # as JupyterLab makes it
+    lost = f"tests/questions.md: {name} has no section {heading!r} with code cells"
+    assert sections(notebook).get(heading, 0) >= 1, (
+        f"{lost}; there are {sorted(sections(notebook))}"
+    )

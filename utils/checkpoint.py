@@ -39,12 +39,14 @@ import time
 import warnings
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import torch
 from torch.utils.serialization import config
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows, which does not let go of a file that is open anyway
@@ -53,6 +55,12 @@ except ImportError:  # Windows, which does not let go of a file that is open any
 SCHEMA = 1  # raise it when what is in `state` changes, and add to MIGRATIONS how to get there
 BUFFER, AHEAD = 1 << 20, 1 << 25  # bytes
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
+
+State = dict[str, Any]
+AnyPath = str | os.PathLike[str]
+Paths = list[Path]  # in Checkpoints, `list` is a method
+Tensors = list[torch.Tensor]
+T = TypeVar("T")
 
 
 class CheckpointError(Exception):
@@ -66,7 +74,9 @@ class CheckpointDamaged(CheckpointError):
 # ---------------------------------------------------------------- one file
 
 
-def save(path, state, *, metadata=None):
+def save(
+    path: AnyPath, state: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None
+) -> Path:
     """Write `state` to `path`. When this returns, it is on the disk.
 
     Args:
@@ -86,23 +96,26 @@ def save(path, state, *, metadata=None):
     return write(os.path.realpath(path), complete(state, metadata))  # follows a link
 
 
-def complete(state, metadata):
+def complete(state: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> State:
     """`state` with its record; CheckpointError if the default `torch.load` would refuse it."""
     state = {**state, "record": make_record(metadata)}
     refuse_what_load_refuses(state, "state")
     return state
 
 
-def write(path, state):
+def write(path: AnyPath, state: State) -> Path:
     """The part of `save` that may run in another thread."""
-    path, partial, writer = Path(path), None, None
+    path = Path(path)
+    partial: Path | None = None
+    writer: ChecksumWriter | None = None
     try:
         make_folder(path.parent)
         partial, file = open_partial(path)
         with file:
             writer = ChecksumWriter(file)
-            with config.patch({"save.compute_crc32": False}):  # in this thread alone
-                torch.save(state, writer)
+            options: Any = config  # torch adds `patch` to it when it is imported
+            with options.patch({"save.compute_crc32": False}):  # in this thread alone
+                torch.save(state, cast(BinaryIO, writer))  # it needs no more than write and flush
             file.seek(-2, os.SEEK_END)  # the last two bytes of a zip: how long its comment is
             file.write(tail(writer.crc, writer.size))
             file.flush()
@@ -122,7 +135,9 @@ def write(path, state):
     return path
 
 
-def load(path, *, map_location="cpu", mmap=False, verify=True):
+def load(
+    path: AnyPath, *, map_location: Any = "cpu", mmap: bool = False, verify: bool = True
+) -> State:
     """Read a file that `save` wrote.
 
     Args:
@@ -154,7 +169,7 @@ def load(path, *, map_location="cpu", mmap=False, verify=True):
     return migrate(state, path)
 
 
-def check(path):
+def check(path: AnyPath) -> None:
     """Compare all bytes of a file with its checksum, unpickling nothing. Raises as `load` does."""
     buffer, crc = memoryview(bytearray(BUFFER)), 0
     with open(path, "rb", buffering=0) as file:
@@ -171,7 +186,7 @@ def check(path):
         raise CheckpointDamaged(f"{path} is damaged or cut short: its checksum does not agree.")
 
 
-def tail(crc, size):
+def tail(crc: int, size: int) -> bytes:
     """What a file ends in: the length of the zip's comment, and the comment."""
     comment = f"checkpoint crc32={crc:08x} size={size:015d}".encode()
     return struct.pack("<H", len(comment)) + comment
@@ -180,10 +195,11 @@ def tail(crc, size):
 class ChecksumWriter:
     """The file that torch.save writes to: passes the bytes on, and keeps their sum."""
 
-    def __init__(self, file):
-        self.file, self.crc, self.size, self.started, self.error = file, 0, 0, 0, None
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.crc, self.size, self.started = file, 0, 0, 0
+        self.error: OSError | None = None
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         self.crc = zlib.crc32(data, self.crc)
         try:
             count = self.file.write(data)
@@ -198,11 +214,11 @@ class ChecksumWriter:
             self.started = self.size
         return count
 
-    def flush(self):
+    def flush(self) -> None:
         self.file.flush()
 
 
-def make_folder(folder):
+def make_folder(folder: Path) -> None:
     """Make `folder` and those above it, durably."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,7 +226,7 @@ def make_folder(folder):
         sync_folder(each.parent)
 
 
-def sync_folder(folder):
+def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk: before that, a rename can be lost with the power."""
     if os.name != "nt":  # which cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
@@ -220,13 +236,13 @@ def sync_folder(folder):
             os.close(descriptor)
 
 
-def sync(descriptor):
+def sync(descriptor: int) -> None:
     os.fsync(descriptor)
     if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync leaves the bytes in the drive's own memory
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 
-def open_partial(path):
+def open_partial(path: Path) -> tuple[Path, BinaryIO]:
     """A new file beside `path`, locked as long as it is open; returns its path and the file."""
     while True:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
@@ -239,7 +255,7 @@ def open_partial(path):
         file.close()
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left half-written; a living one has a lock on its file."""
     for partial in folder.glob(".*.partial"):
         name = partial.name[1:].rsplit(".", 2)[0]
@@ -252,7 +268,7 @@ def remove_leftovers(folder):
                     partial.unlink()
 
 
-def refuse_what_load_refuses(value, place):
+def refuse_what_load_refuses(value: Any, place: str) -> None:
     """CheckpointError if the default `torch.load` would not load `value`, and where in it."""
     if type(value) in (dict, OrderedDict, list, tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -270,7 +286,7 @@ def refuse_what_load_refuses(value, place):
 # ---------------------------------------------------------------- the record, and old files
 
 
-def make_record(metadata=None):
+def make_record(metadata: Mapping[str, Any] | None = None) -> State:
     """What one wants to know later: schema, torch's version, commit, time (UTC), command line."""
     return {
         "schema": SCHEMA,
@@ -283,7 +299,7 @@ def make_record(metadata=None):
 
 
 @functools.cache
-def git_commit(folder):
+def git_commit(folder: str) -> str | None:
     """The commit of `folder`, ending in `-dirty` if files were changed; None without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -293,7 +309,7 @@ def git_commit(folder):
     return done.stdout.strip() or None
 
 
-def from_plain_files(state):
+def from_plain_files(state: State) -> State:
     """Schema 0, files without a record: torch's random numbers only, the epoch by itself."""
     state = dict(state)
     if torch.is_tensor(state.get("rng")):
@@ -303,10 +319,11 @@ def from_plain_files(state):
     return state
 
 
-MIGRATIONS = {0: from_plain_files}  # {schema: function from a state of it to one of the next}
+# {schema: function from a state of it to one of the next}
+MIGRATIONS: dict[int, Callable[[State], State]] = {0: from_plain_files}
 
 
-def migrate(state, path):
+def migrate(state: Any, path: AnyPath) -> State:
     """`state` in the current schema. Raises CheckpointError, which names `path`, if it is newer."""
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a state of training.")
@@ -324,7 +341,7 @@ def migrate(state, path):
 # ---------------------------------------------------------------- a state of training
 
 
-def capture(*, rng=True, **parts):
+def capture(*, rng: bool = True, **parts: Any) -> State:
     """A dict of all that training needs to go on, for `save`.
 
     Args:
@@ -339,13 +356,13 @@ def capture(*, rng=True, **parts):
     return {**state, "rng": get_rng()} if rng else state
 
 
-def state_of(part):
+def state_of(part: Any) -> Any:
     if isinstance(part, torch.Generator):
         return part.get_state()
     return part.state_dict() if hasattr(part, "state_dict") else part
 
 
-def restore(state, *, rng=True, **parts):
+def restore(state: Mapping[str, Any], *, rng: bool = True, **parts: Any) -> None:
     """Bring objects to a captured state. Build all of them first, the scheduler too.
 
     Args:
@@ -375,13 +392,13 @@ def restore(state, *, rng=True, **parts):
         set_rng(state["rng"])
 
 
-def shape(state, key):
+def shape(state: Mapping[str, Any], key: str) -> tuple[int, ...] | str:
     if key not in state:
         return "missing"
     return tuple(state[key].shape) if torch.is_tensor(state[key]) else "no tensor"
 
 
-def get_rng():
+def get_rng() -> State:
     """The states of torch's, Python's, CUDA's and NumPy's generators; the latter two if in use."""
     states = {"torch": torch.get_rng_state(), "python": random.getstate()}
     if torch.cuda.is_initialized():
@@ -392,7 +409,7 @@ def get_rng():
     return states
 
 
-def set_rng(states):
+def set_rng(states: Mapping[str, Any]) -> None:
     """Set those generators whose states are given; CUDA's where there are as many devices."""
     torch.set_rng_state(states["torch"])
     if "python" in states:
@@ -422,7 +439,9 @@ NAME = re.compile(
 )
 
 
-def format_name(name, epoch, step, metric=None, value=None):
+def format_name(
+    name: str, epoch: int, step: int, metric: str | None = None, value: float | None = None
+) -> str:
     """`resnet18_epoch020_step001240_acc0.971.pt`: sorts in order of time, and says what it holds.
 
     The value has 6 significant digits; a metric with a digit in its name gets a `=`: `top5=0.99`.
@@ -432,19 +451,24 @@ def format_name(name, epoch, step, metric=None, value=None):
     """
     text = f"{name}_epoch{epoch:03d}_step{step:06d}"
     if metric is not None:
-        text += f"_{metric}{'=' * bool(re.search(r'[0-9]', metric))}{float(value):.6g}"
+        text += f"_{metric}{'=' * bool(re.search(r'[0-9]', metric))}{float(cast(float, value)):.6g}"
     text += ".pt"
     if (parsed := parse_name(text)) is None or parsed[:4] != (name, epoch, step, metric):
         raise ValueError(f"{text!r} would not be a name that can be read back.")
     return text
 
 
-def parse_name(text):
+def parse_name(text: str) -> Name | None:
     """The `Name` in a file name of `format_name`; None if it is none."""
     if not (match := NAME.fullmatch(text)):
         return None
-    value = match["value"] and float(match["value"])
+    value = float(match["value"]) if match["value"] else None
     return Name(match["name"], int(match["epoch"]), int(match["step"]), match["metric"], value)
+
+
+def name_of(path: Path) -> Name:
+    """The `Name` of a path that `Checkpoints.list` gave: it is sure to have one."""
+    return cast(Name, parse_name(path.name))
 
 
 # ---------------------------------------------------------------- a folder of them
@@ -468,9 +492,10 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder, *, name="model", metric="acc", mode="max",
-        keep_last=3, keep_best=1, keep_every=None, arguments=None,
-    ):  # fmt: skip
+        self, folder: AnyPath, *, name: str = "model", metric: str = "acc", mode: str = "max",
+        keep_last: int = 3, keep_best: int = 1, keep_every: int | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         if mode not in ("max", "min") or keep_last < 1:
             raise ValueError("mode must be 'max' or 'min', and keep_last at least 1.")
         self.folder, self.name, self.arguments = Path(os.path.abspath(folder)), name, arguments
@@ -478,14 +503,18 @@ class Checkpoints:
         self.keep_last, self.keep_best, self.keep_every = keep_last, keep_best, keep_every
         self._worker = concurrent.futures.ThreadPoolExecutor(1)  # awaited when the program ends,
         atexit.register(self.close)  # which then tells if it failed
-        self._pending, self._buffers = None, []
+        self._pending: concurrent.futures.Future[None] | None = None
+        self._buffers: Tensors = []
         try:
             make_folder(self.folder)
         except OSError as error:
             raise CheckpointError(f"{self.folder} cannot be used: {error}") from error
         remove_leftovers(self.folder)
 
-    def save(self, state, *, epoch, step, metrics=None, background=False):
+    def save(
+        self, state: Mapping[str, Any], *, epoch: int, step: int,
+        metrics: Mapping[str, float] | None = None, background: bool = False,
+    ) -> Path:  # fmt: skip
         """Save `state`, and then remove what need not be kept.
 
         Args:
@@ -514,42 +543,42 @@ class Checkpoints:
             self._write(path, state)
         return path
 
-    def prepare(self, state):
+    def prepare(self, state: State) -> None:
         """Take the memory that background saves of such a state need, before training starts."""
         self.wait()
         self._snapshot(state)
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait for the background save. Raises CheckpointError if it failed, once."""
         if self._pending is not None:
             concurrent.futures.wait([self._pending])  # if interrupted here, it stays pending
             pending, self._pending = self._pending, None
             pending.result()
 
-    def close(self):
+    def close(self) -> None:
         """Give the memory of background saves back, and wait as `wait` does."""
         self._buffers = []
         self.wait()
 
-    def list(self):
+    def list(self) -> Paths:
         """The paths of this run's checkpoints, oldest first, damaged ones too."""
         names = {path: parse_name(path.name) for path in self.folder.iterdir()}
         return sorted(
             (p for p, name in names.items() if name and name.name == self.name), key=recency
         )
 
-    def latest(self):
+    def latest(self) -> Path | None:
         """The path of the newest intact checkpoint; None if there is none of any kind.
 
         Warns of each damaged one that is passed over. Raises CheckpointDamaged if all are.
         """
         return self._first_intact(self._newest_first(), check)[0]
 
-    def best(self):
+    def best(self) -> Path | None:
         """The path of the intact one with the best metric (not NaN); otherwise as `latest`."""
         return self._first_intact(self._best_first(), check)[0]
 
-    def load(self, which="latest", **options):
+    def load(self, which: str = "latest", **options: Any) -> State | None:
         """The state in the "latest" or "best" intact checkpoint; None if there is none.
 
         `options` as for the function `load`; with `verify=False` most damage is not found.
@@ -557,38 +586,39 @@ class Checkpoints:
         paths = {"latest": self._newest_first, "best": self._best_first}[which]()
         return self._first_intact(paths, functools.partial(load, **options))[1]
 
-    def prune(self, intact=None):
+    def prune(self, intact: Path | None = None) -> None:
         """Remove what need not be kept; nothing unless `intact`, or another one, is intact."""
         if (intact := intact or self.latest()) is None:
             return
         keep = {intact, *self._newest_first()[: self.keep_last]}
         keep.update(self._best_first()[: self.keep_best])
         for path in self.list():
-            every = self.keep_every and parse_name(path.name).epoch % self.keep_every == 0
+            every = self.keep_every and name_of(path).epoch % self.keep_every == 0
             if path not in keep and not every:
                 try:
                     path.unlink(missing_ok=True)
                 except OSError as error:  # no reason to call the save before it a failure
                     warnings.warn(f"{path.name} should be removed and cannot be: {error}")
 
-    def _write(self, path, state):
+    def _write(self, path: Path, state: State) -> None:
         write(path, state)  # only what is on the disk makes others dispensable
         self.prune(intact=path)
 
-    def _newest_first(self):
+    def _newest_first(self) -> Paths:
         return self.list()[::-1]
 
-    def _best_first(self):
+    def _best_first(self) -> Paths:
         """Those that have the metric, best first, of equals the newest."""
-        names = {path: parse_name(path.name) for path in self._newest_first()}
-        ranked = [
-            p for p, n in names.items() if n.metric == self.metric and not math.isnan(n.value)
-        ]
-        return sorted(ranked, key=lambda path: -self.sign * names[path].value)
+        names = {path: name_of(path) for path in self._newest_first()}
+        values = {p: cast(float, n.value) for p, n in names.items() if n.metric == self.metric}
+        ranked = [path for path, value in values.items() if not math.isnan(value)]
+        return sorted(ranked, key=lambda path: -self.sign * values[path])
 
-    def _first_intact(self, paths, use):
+    def _first_intact(
+        self, paths: Iterable[Path], use: Callable[[Path], T]
+    ) -> tuple[Path, T] | tuple[None, None]:
         """The first path that `use` accepts, and what it returned."""
-        damaged = []
+        damaged: Paths = []
         for path in paths:
             try:
                 found = path, use(path)
@@ -607,11 +637,11 @@ class Checkpoints:
             )
         return None, None
 
-    def _snapshot(self, state):
+    def _snapshot(self, state: State) -> State:
         """A copy of `state` on the CPU; its memory is used again by the next one."""
-        groups = {}  # tensors that are the same memory, as tied weights are
+        groups: dict[Any, Tensors] = {}  # tensors that are the same memory, as tied weights are
 
-        def visit(value):
+        def visit(value: Any) -> None:
             if torch.is_tensor(value) and value.layout is torch.strided:
                 place = value.untyped_storage().data_ptr(), value.storage_offset(), value.stride()
                 groups.setdefault((*place, value.shape, value.dtype), []).append(value)
@@ -620,10 +650,11 @@ class Checkpoints:
                     visit(item)
 
         visit(state)
-        buffers, copies = self._buffers, {}
+        buffers = self._buffers
+        copies: dict[int, Any] = {}
         for index, (tensor, *others) in enumerate(groups.values()):
             if index == len(buffers) or not alike(buffers[index], tensor):
-                pinned = {"pin_memory": True} if tensor.is_cuda else {}
+                pinned: dict[str, Any] = {"pin_memory": True} if tensor.is_cuda else {}
                 buffers[index:] = [torch.empty_like(tensor.detach(), device="cpu", **pinned)]
             buffers[index].copy_(tensor.detach(), non_blocking=True)
             copies |= {id(each): buffers[index] for each in (tensor, *others)}
@@ -632,7 +663,7 @@ class Checkpoints:
         return copy.deepcopy(state, copies)  # new dicts and lists, and in them these copies
 
 
-def alike(first, second):
+def alike(first: torch.Tensor, second: torch.Tensor) -> bool:
     return (first.shape, first.dtype, first.stride()) == (
         second.shape,
         second.dtype,
@@ -640,7 +671,7 @@ def alike(first, second):
     )
 
 
-def recency(path):
+def recency(path: Path) -> tuple[int, int, str]:
     """Sorts paths from old to new."""
-    name = parse_name(path.name)
+    name = name_of(path)
     return name.step, name.epoch, path.name

@@ -4,7 +4,7 @@
 # **You will** save a model and load it back, see the four ways in which a check answers, and find
 # the lesson you need.
 #
-# **You need** to have met PyTorch: what a model and a tensor are. **About 5 minutes.**
+# **You need** to have met PyTorch: what a model and a tensor are. **About {{read}} minutes.**
 #
 # This is a notebook: click on a grey cell and press <kbd>Shift</kbd>+<kbd>Enter</kbd> to run it. Run the
 # cells in order, from the top. The first one takes a few seconds.
@@ -64,6 +64,7 @@ check.names_the_entries(entry_names)
 # %% [markdown]
 # An answer that is not right yet is told what is wrong with it. (What buffers are, lesson 1 shows.)
 
+
 # %%
 def entry_names(model):
     return [name for name, _ in model.named_parameters()]
@@ -74,6 +75,7 @@ check.names_the_entries(entry_names)
 # %% [markdown]
 # If your code stops with an error, the check shows the error and the line:
 
+
 # %%
 def entry_names(model):
     return list(model.state_dict)
@@ -83,6 +85,7 @@ check.names_the_entries(entry_names)
 
 # %% [markdown]
 # And when it does what it should:
+
 
 # %%
 def entry_names(model):
@@ -98,16 +101,9 @@ check.names_the_entries(entry_names)
 # %% [markdown]
 # ## The map
 #
-# | | lesson | exercises | solutions |
-# |:--|:--|:--|:--|
-# | 1 | [Save weights and load them back](01_state_dict.ipynb) | [exercises](01_state_dict_exercises.ipynb) | [solutions](../solutions/01_state_dict_exercises.ipynb) |
-# | 2 | [Pickle a whole model, and see why not to](02_whole_model.ipynb) | [exercises](02_whole_model_exercises.ipynb) | [solutions](../solutions/02_whole_model_exercises.ipynb) |
-# | 3 | [Stop, and continue as if nothing had happened](03_resume.ipynb) | [exercises](03_resume_exercises.ipynb) | [solutions](../solutions/03_resume_exercises.ipynb) |
-# | 4 | [Export to TorchScript, and read the files of others](04_torchscript.ipynb) | [exercises](04_torchscript_exercises.ipynb) | [solutions](../solutions/04_torchscript_exercises.ipynb) |
-# | 5 | [Keep checkpoints that survive](05_checkpoint_policy.ipynb) | [exercises](05_checkpoint_policy_exercises.ipynb) | [solutions](../solutions/05_checkpoint_policy_exercises.ipynb) |
-# | 6 | [Load part of a model, or a model that is not quite yours](06_partial_loading.ipynb) | [exercises](06_partial_loading_exercises.ipynb) | [solutions](../solutions/06_partial_loading_exercises.ipynb) |
-# | 8 | [Train in stages, and ship what comes out](08_stages_and_tasks.ipynb) | [exercises](08_stages_and_tasks_exercises.ipynb) | [solutions](../solutions/08_stages_and_tasks_exercises.ipynb) |
-# | 12 | [Look up a message, and cure its cause](12_error_clinic.ipynb) | [exercises](12_error_clinic_exercises.ipynb) | [solutions](../solutions/12_error_clinic_exercises.ipynb) |
+# {{map}}
+#
+# {{to come}}
 #
 # - **A task, and no time for a lesson:** [Look it up](reference.ipynb) has a table of what to save and how, and short
 #   programs to copy.

@@ -4,7 +4,7 @@
 # **You will** save a trained model's weights and prove that they come back bit for bit, take the file apart
 # that holds them, and meet five mistakes that raise no error.
 #
-# **You need** to have trained a PyTorch model once. **About 25 minutes.**
+# **You need** to have trained a PyTorch model once. **About {{read}} minutes.**
 
 # %%
 from copy import deepcopy
@@ -159,6 +159,7 @@ print("more than 40 % right:", accuracy(without, loader(test)) > 0.4)
 # In a module of your own, `nn.Parameter` makes a parameter, and `register_buffer(name, tensor)` makes a buffer.
 # A buffer can be told not to be saved. *Predict:* which of these four are in the `state_dict()`?
 
+
 # %%
 class Four(nn.Module):
     def __init__(self):
@@ -168,6 +169,7 @@ class Four(nn.Module):
         self.register_buffer("cache", torch.zeros(2), persistent=False)
         self.offset = torch.zeros(2)
 
+
 # %%
 list(Four().state_dict())
 
@@ -175,6 +177,7 @@ list(Four().state_dict())
 # `cache` is left out because it says so: `persistent=False`. `offset` is left out because a tensor that is
 # merely an attribute is neither parameter nor buffer. That is the **first mistake without a message**: save such a
 # model, load it, and `offset` is whatever `__init__` makes it. The cure is to replace the assignment:
+
 
 # %%
 class Cured(nn.Module):
@@ -194,6 +197,7 @@ print(list(Cured().state_dict()))
 #
 # *Predict:* how many entries does each of these two state_dicts have? Each `nn.Linear` has a weight and a bias.
 
+
 # %%
 class Listed(nn.Module):
     def __init__(self):
@@ -205,6 +209,7 @@ class Registered(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+
 
 # %%
 print(list(Listed().state_dict()))
@@ -239,6 +244,7 @@ old.register_forward_hook(lambda module, inputs, output: output)
 
 fresh = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2))
 fresh.load_state_dict(old.state_dict())
+
 
 # %%
 def facts(m):
@@ -340,13 +346,14 @@ print("a zip:", zipfile.is_zipfile(folder / "digits.tar"))
 print("loads:", len(torch.load(folder / "digits.tar")), "entries")
 
 # %% [markdown]
-# One name does matter: torch 2.15 reads a path that ends in `.safetensors` as that other format, whatever is
-# inside.
+# One name does matter: since torch 2.13, a path that ends in `.safetensors` is read as that other format, whatever
+# is inside.
 
 # %%
 torch.save(model.state_dict(), folder / "digits.safetensors")
 try:
     torch.load(folder / "digits.safetensors")
+    print("no error: this needs torch 2.13, and here is", torch.__version__)
 except Exception as error:
     print(f"{type(error).__name__}: {error}")
 

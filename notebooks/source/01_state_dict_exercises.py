@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: save weights and load them back
 #
-# Six exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
+# {{Count}} exercises on [lesson 1](01_state_dict.ipynb), about {{minutes}} minutes. Write your answer where it
 # says `TODO`, or repair what is there, run the cell, then run the check below it. A check says what is wrong as often as you like to
 # ask.
 #
@@ -30,6 +30,7 @@ from utils.checks import todo, state_dict as check
 # The two lines of the lesson's first section are most of it. What does a new model need besides its weights?
 # </details>
 
+
 # %%
 def save(model, path):
     # BEGIN SOLUTION
@@ -43,6 +44,7 @@ def restore(model, path):
     model.eval()
     return model
     # END SOLUTION
+
 
 # %%
 check.saves_and_restores(save, restore)
@@ -59,6 +61,7 @@ check.saves_and_restores(save, restore)
 # Without running it: which names does `Puzzle().state_dict()` have? Write them as a list of strings. (Once the
 # check agrees, run it and compare.)
 
+
 # %%
 class Puzzle(nn.Module):
     def __init__(self):
@@ -71,6 +74,7 @@ class Puzzle(nn.Module):
         self.shift = torch.zeros(1)
         self.register_buffer("table", torch.zeros(3))
         self.register_buffer("scratch", torch.zeros(3), persistent=False)
+
 
 # %% [markdown]
 # <details>
@@ -116,6 +120,7 @@ check.predicts_names(predicted)
 # Run the check, and read which weights come back. Why those?
 # </details>
 
+
 # %%
 def train_and_keep_best(model, epochs, train_one_epoch, score):
     best_score, best = float("-inf"), None
@@ -130,6 +135,7 @@ def train_and_keep_best(model, epochs, train_one_epoch, score):
             best_score, best = this_score, deepcopy(model.state_dict())
             # END SOLUTION
     return best
+
 
 # %%
 check.keeps_the_best(train_and_keep_best)
@@ -156,6 +162,7 @@ check.keeps_the_best(train_and_keep_best)
 # The lesson shows the cure for the layers in *Two ways to hold layers*, and the one for `center` right before it.
 # </details>
 
+
 # %%
 class Stacked(nn.Module):
     def __init__(self, depth):
@@ -178,6 +185,7 @@ class Stacked(nn.Module):
         for layer in self.layers:
             outputs = torch.relu(layer(outputs))
         return outputs
+
 
 # %%
 check.loses_nothing(Stacked)
@@ -248,6 +256,7 @@ check.reads_messages(diagnosis)
 # `data.pt`?
 # </details>
 
+
 # %%
 def bytes_of_numbers(path):
     # BEGIN SOLUTION
@@ -258,6 +267,7 @@ def bytes_of_numbers(path):
             if entry.filename.split("/")[1:2] == ["data"]
         )
     # END SOLUTION
+
 
 # %%
 check.counts_bytes(bytes_of_numbers)

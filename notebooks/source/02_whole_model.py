@@ -4,7 +4,7 @@
 # **You will** save a model as one object and load it back, break that file by four harmless-looking changes to your
 # code, run a program hidden in a model file, and learn the form of file that avoids nearly all of it.
 #
-# **You need** [lesson 1](01_state_dict.ipynb). **About 30 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb). **About {{read}} minutes.**
 
 # %%
 import shutil, sys
@@ -50,6 +50,7 @@ torch.save(model.eval(), folder / "whole.pt")
 
 # %% [markdown]
 # `torch.load` does not give it back. This is the message that people search for:
+
 
 # %%
 def first_and_cause(error):
@@ -105,7 +106,7 @@ print("it holds the code of forward:", b"def forward" in content)
 # To have a project to change, we write a small one: a package `shop` with a model in `shop/nets.py`.
 
 # %%
-NET = '''
+NET = """
 import torch
 from torch import nn
 
@@ -118,7 +119,8 @@ class Net(nn.Module):
     def forward(self, images):
         features = torch.relu(self.conv(images))
         return self.head(nn.functional.adaptive_avg_pool2d(features, 4).flatten(1))
-'''
+"""
+
 
 # %%
 def write_shop(code, name="nets"):
@@ -263,6 +265,7 @@ fresh.run(LOAD.format(module="nets", name="Net"), folder)
 # `__reduce__`. This one asks for `eval`, with a text of its choice. (`print` returns nothing, so `or` goes on to the
 # dictionary.)
 
+
 # %%
 class Harmless:
     def __reduce__(self):
@@ -316,6 +319,7 @@ values = {
     "defaultdict": collections.defaultdict(int),
     "torch.__version__": torch.__version__,
 }
+
 
 # %%
 def loads(value):
@@ -481,10 +485,13 @@ back = load_file(folder / "model.safetensors")
 print(all(torch.equal(back[name], t) for name, t in model.state_dict().items()))
 
 # %% [markdown]
-# New in torch 2.15: `torch.load` reads it too, by the ending of the path. (With an older torch, use `load_file`.)
+# Since torch 2.13, `torch.load` reads it too, by the ending of the path. (With an older torch, use `load_file`.)
 
 # %%
-print(len(torch.load(folder / "model.safetensors")), "entries")
+if torch.__version__ >= "2.13":
+    print(len(torch.load(folder / "model.safetensors")), "entries")
+else:
+    print("this needs torch 2.13, and here is", torch.__version__)
 
 # %% [markdown]
 # What it does not take, each with its message:
@@ -506,7 +513,7 @@ for what, (tensors, metadata) in refused.items():
 
 # %% [markdown]
 # The cures: `save_model` and `load_model` of the same library for shared memory, `.contiguous()`, and text as
-# metadata. It is read with `safe_open`; what `torch.load` returns has the tensors only.
+# metadata. It is read with `safe_open`; what `load_file` returns has the tensors only.
 
 # %%
 from safetensors import safe_open
@@ -514,7 +521,7 @@ from safetensors import safe_open
 save_file({"a": shared}, folder / "noted.safetensors", {"epoch": "3"})
 with safe_open(folder / "noted.safetensors", "pt") as file:
     print(file.metadata())
-print(torch.load(folder / "noted.safetensors"))
+print(load_file(folder / "noted.safetensors"))
 
 # %% [markdown]
 # ## From a whole model to a file that lasts

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: pickle a whole model, and see why not to
 #
-# Five exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 2](02_whole_model.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
@@ -38,6 +38,7 @@ from utils.models import SmallCNN
 # The cure for each kind of value is in the lesson's section *What weights_only accepts*.
 # </details>
 
+
 # %%
 def clean(checkpoint):
     # BEGIN SOLUTION
@@ -51,6 +52,7 @@ def clean(checkpoint):
         "seen": dict(checkpoint["seen"]),
     }
     # END SOLUTION
+
 
 # %%
 check.cleans(clean)
@@ -157,6 +159,7 @@ check.predicts_breakage(effects)
 # The lesson does it with other classes, under *Somebody else's file*.
 # </details>
 
+
 # %%
 def load_run(path):
     # BEGIN BROKEN
@@ -166,6 +169,7 @@ def load_run(path):
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path)
     # END SOLUTION
+
 
 # %%
 check.trusts_one_class(load_run)
@@ -195,6 +199,7 @@ check.trusts_one_class(load_run)
 # The lesson's section *From a whole model to a file that lasts* is the way; there the model took no arguments.
 # </details>
 
+
 # %%
 def migrate(old, new):
     # BEGIN SOLUTION
@@ -214,6 +219,7 @@ def rebuild(new):
     model.load_state_dict(file["weights"])
     return model.eval()
     # END SOLUTION
+
 
 # %%
 check.migrates(migrate, rebuild)

@@ -5,7 +5,7 @@
 # one part at a time and see what each is for; and learn the order in which to build and load.
 #
 # **You need** [lesson 1](01_state_dict.ipynb), and from [lesson 2](02_whole_model.ipynb) what the default `torch.load` accepts.
-# **About 30 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import os
@@ -32,12 +32,14 @@ steps = len(loader(train))  # batches per epoch
 #
 # Build everything first: model, optimizer, scheduler. Then load everything. Then go on with the next epoch.
 
+
 # %%
 def build():
     model = SmallCNN()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = OneCycleLR(optimizer, 0.1, total_steps=4 * steps)
     return model, optimizer, scheduler
+
 
 # %%
 def save(path, model, optimizer, scheduler, epoch, **more):
@@ -52,6 +54,7 @@ def save(path, model, optimizer, scheduler, epoch, **more):
     torch.save(checkpoint, f"{path}.partial")
     os.replace(f"{path}.partial", path)  # a kill while writing: the old file is whole
 
+
 # %%
 def load(path, model, optimizer, scheduler):
     checkpoint = torch.load(path)
@@ -60,6 +63,7 @@ def load(path, model, optimizer, scheduler):
     scheduler.load_state_dict(checkpoint["scheduler"])
     torch.set_rng_state(checkpoint["rng"])
     return checkpoint["epoch"] + 1  # the next epoch to run
+
 
 # %% [markdown]
 # The rest of this lesson proves that this is enough, and shows what happens when a line of it is missing.
@@ -70,6 +74,7 @@ def load(path, model, optimizer, scheduler):
 # Four epochs without a stop. Epoch *n* is shuffled with seed *n*, and the model has dropout, which draws random numbers
 # too.
 
+
 # %%
 def run(model, optimizer, scheduler, epochs):
     """Train; returns the loss of each batch."""
@@ -78,6 +83,7 @@ def run(model, optimizer, scheduler, epochs):
         for batch in loader(train, shuffle=True, seed=epoch):
             losses.append(train_epoch(model, [batch], optimizer, scheduler))
     return losses
+
 
 # %%
 seed_everything(0)
@@ -109,11 +115,13 @@ losses += run(*resumed, range(start, 4))
 # %% [markdown]
 # *Predict:* are the 120 losses equal, nearly equal, or only similar? And the weights?
 
+
 # %%
 def largest_difference(a, b):
     """Between two models' weights, over all entries."""
     first, second = a.state_dict(), b.state_dict()
     return max((first[k] - second[k]).abs().max().item() for k in first)
+
 
 # %%
 print("losses equal:", losses == straight_losses)
@@ -213,6 +221,7 @@ print(len(build()[1].state_dict()["state"]), "entries before the first step")
 #
 # What is each line of the checkpoint for? We resume with one of them missing.
 
+
 # %%
 def resume_without(part):
     """Resume from the file, but leave this part as a new run has it."""
@@ -229,6 +238,7 @@ def resume_without(part):
     if part == "epoch":
         start -= 1
     return objects[0], run(*objects, range(start, start + 2))
+
 
 # %% [markdown]
 # *Predict:* which of them shows in the very first loss after the stop?
@@ -304,6 +314,7 @@ def rates(make_scheduler, stop=None, order=right):
         scheduler.step()
     return "  ".join(seen)
 
+
 # %%
 schedulers = {
     "StepLR, step size 1": lambda optimizer: StepLR(optimizer, 1, gamma=0.5),
@@ -360,6 +371,7 @@ except Exception as error:
 # %% [markdown]
 # A list in place of the array makes it plain:
 
+
 # %%
 def get_rng():
     kind, numbers, *rest = np.random.get_state()
@@ -374,6 +386,7 @@ def set_rng(states):
     torch.set_rng_state(states["torch"])
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
+
 
 # %%
 torch.save(get_rng(), folder / "rng.pt")

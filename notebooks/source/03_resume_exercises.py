@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: stop, and continue as if nothing had happened
 #
-# Six exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
+# {{Count}} exercises on [lesson 3](03_resume.ipynb), about {{minutes}} minutes. Write your answer where it says `TODO`, or
 # repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
@@ -30,6 +30,7 @@ from utils.data import loader
 # There are five things to save. The table of the lesson's section *Leave out one thing at a time* lists them.
 # </details>
 
+
 # %%
 def save_run(path, model, optimizer, scheduler, epoch):
     # BEGIN SOLUTION
@@ -54,6 +55,7 @@ def load_run(path, model, optimizer, scheduler):
     return checkpoint["epoch"] + 1
     # END SOLUTION
 
+
 # %%
 check.saves_and_resumes(save_run, load_run)
 
@@ -77,6 +79,7 @@ check.saves_and_resumes(save_run, load_run)
 # What does a scheduler do to the optimizer when it is built? See *Which learning rate comes next?* in the lesson.
 # </details>
 
+
 # %%
 def resume(checkpoint, model, make_optimizer, make_scheduler):
     model.load_state_dict(checkpoint["model"])
@@ -91,6 +94,7 @@ def resume(checkpoint, model, make_optimizer, make_scheduler):
     # END SOLUTION
     scheduler.load_state_dict(checkpoint["scheduler"])
     return model, optimizer, scheduler
+
 
 # %%
 check.builds_then_loads(resume)
@@ -113,6 +117,7 @@ check.builds_then_loads(resume)
 # which one is not.
 # </details>
 
+
 # %%
 def get_rng():
     # BEGIN SOLUTION
@@ -131,6 +136,7 @@ def set_rng(states):
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     # END SOLUTION
+
 
 # %%
 check.keeps_random_numbers(get_rng, set_rng)
@@ -152,11 +158,13 @@ check.keeps_random_numbers(get_rng, set_rng)
 # The lesson does it with 12 batches, under *In the middle of an epoch*.
 # </details>
 
+
 # %%
 def remaining_batches(dataset, epoch, done):
     # BEGIN SOLUTION
     return list(loader(dataset, 25, shuffle=True, seed=epoch))[done:]
     # END SOLUTION
+
 
 # %%
 check.knows_the_rest(remaining_batches)
@@ -177,6 +185,7 @@ check.knows_the_rest(remaining_batches)
 # The lesson's section *A new learning rate for the rest* says when to set it.
 # </details>
 
+
 # %%
 def resume_with_rate(optimizer, state, rate):
     # BEGIN SOLUTION
@@ -184,6 +193,7 @@ def resume_with_rate(optimizer, state, rate):
     for group in optimizer.param_groups:
         group["lr"] = rate
     # END SOLUTION
+
 
 # %%
 check.changes_the_rate(resume_with_rate)

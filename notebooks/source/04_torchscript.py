@@ -5,7 +5,7 @@
 # lose; load such a file where torchvision cannot be imported, and in a C++ program; and read one that strangers wrote.
 #
 # **You need** [lesson 1](01_state_dict.ipynb), and the beginning of [lesson 2](02_whole_model.ipynb), about pickled models.
-# **About 40 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import os, shutil, subprocess, warnings, zipfile
@@ -31,6 +31,7 @@ fresh.warm_up()  # for a new process, later
 # TorchScript is deprecated: for a new project use `torch.export`, at the end of this lesson. Its files are everywhere,
 # and torch 2.15 still reads and writes them:
 
+
 # %%
 def script_and_load(model, path):
     torch.jit.script(model).eval().save(path)  # the model's code and its weights
@@ -46,12 +47,13 @@ with warnings.catch_warnings(record=True) as caught:
 # Both calls warn. These are the two texts:
 
 # %%
-for message in dict.fromkeys(str(warning.message) for warning in caught):
-    if "script" in message or "load" in message:
-        print(f"FutureWarning: {message}")
+for text in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught):
+    if "script" in text or "load" in text:
+        print(text)
 
 # %% [markdown]
-# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. The warning can come many times
+# > **Help: I get ``FutureWarning: `torch.jit.script` is deprecated``.** It works as before. (With torch 2.10 to
+# > 2.13 it is a `DeprecationWarning`, which Python does not show unless asked.) The warning can come many times
 # > from one call, which scripts the parts of the model too. Keep what runs, plan the move, and silence the warning on purpose, as the next cell does. (On Python 3.14
 # > and newer, torch says "not supported" in its place: read in its source, not run here.)
 
@@ -176,8 +178,7 @@ images.numpy().tofile(folder / "images.bin")
 
 # %% [markdown]
 # The compiler needs C++20, and the headers and libraries in torch's folder. It takes about a quarter of a minute, so it
-# starts here, in the background, and we come back to it further below. (The command is for `g++` on Linux and macOS. On
-# Windows it would be another one: there the cells that need the program say so, and you read on.)
+# starts here, in the background, and we come back to it further below. (The command is for `g++` on Linux and macOS.)
 
 # %%
 home = Path(torch.__file__).parent
@@ -199,13 +200,13 @@ else:
 
 # %%
 traced = torch.jit.trace(model, images)
-with torch.no_grad():
-    print("scripted:", torch.equal(scripted(images), logits))
-    print("traced:  ", torch.equal(traced(images), logits))
+print("scripted:", torch.equal(scripted(images), logits))
+print("traced:  ", torch.equal(traced(images), logits))
 
 # %% [markdown]
 # No difference, for a model that does the same whatever comes in. Here is one that does not. Some scanners deliver dark
 # paper with bright ink: it turns such images over first. (Ink is 1 and paper -1, so an image has a negative mean.)
+
 
 # %%
 class Reader(nn.Module):
@@ -239,13 +240,13 @@ print("TracerWarning:", str(told[0].message).split(".")[0])
 
 # %%
 dark = -images
-with torch.no_grad():
-    answers = traced_reader(dark).argmax(dim=1)
+answers = traced_reader(dark).argmax(dim=1)
 show.digit_images(dark, labels, answers)
 
 # %% [markdown]
-# Above each scan stands the answer; behind a cross, the right one. On the whole test set, with the plain model and a
+# On the whole test set, with the plain model and a
 # scripted one beside it:
+
 
 # %%
 def reads_dark_paper(model):
@@ -271,6 +272,7 @@ print(scripted_reader.code)
 #
 # `torch.where` decides for each image on its own, which the `if` did not: a batch can be mixed.
 
+
 # %%
 class WhereReader(Reader):
     def forward(self, images):
@@ -283,25 +285,6 @@ print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
 mixed = torch.cat([images[:6], -images[6:]])
 with torch.no_grad():
     print("mixed:", torch.allclose(traced_reader(mixed), logits, atol=1e-4))
-
-# %% [markdown]
-# Or keep the `if`, in a function that is scripted. A trace records a call of it, with both sides:
-
-# %%
-@torch.jit.script
-def on_bright_paper(images):
-    if bool(images.mean() > 0):
-        images = -images
-    return images
-
-
-class CallingReader(Reader):
-    def forward(self, images):
-        return self.net(on_bright_paper(images))
-
-
-traced_reader = torch.jit.trace(CallingReader(model).eval(), images)
-print("more than 85 % of dark paper right:", reads_dark_paper(traced_reader))
 
 # %% [markdown]
 # ### A number that leaves the tensor
@@ -337,6 +320,7 @@ for text, line in lines.items():
 # A loop over the batch: `range` needs a plain number too, and here torch does not warn. *Predict* the shape that the traced
 # model returns for 12 images, after an example of 5.
 
+
 # %%
 class OneByOne(nn.Module):
     def __init__(self, net):
@@ -344,10 +328,8 @@ class OneByOne(nn.Module):
         self.net = net
 
     def forward(self, images):
-        rows = []
-        for i in range(images.shape[0]):
-            rows.append(self.net(images[i : i + 1]))
-        return torch.cat(rows)
+        rows = (images[i : i + 1] for i in range(images.shape[0]))
+        return torch.cat([self.net(row) for row in rows])
 
 
 one_by_one = OneByOne(SmallCNN()).eval()
@@ -396,8 +378,7 @@ for name, module in (("traced", traced_small), ("scripted", scripted_small)):
 
 # %%
 before = traced_small.state_dict()["features.1.running_mean"].clone()
-with torch.no_grad():
-    traced_small(images)
+traced_small(images)
 after = traced_small.state_dict()["features.1.running_mean"]
 print("statistics unchanged:", torch.equal(before, after))
 
@@ -408,14 +389,15 @@ print("statistics unchanged:", torch.equal(before, after))
 # %%
 scripted_small.save(folder / "small.pt")
 from_file = torch.jit.load(folder / "small.pt")
-print("training:", small.training, "| scripted:", scripted_small.training, end=" ")
-print("| from the file:", from_file.training)
+print("model:", small.training, "| scripted:", scripted_small.training)
+print("from the file:", from_file.training)
 
 # %% [markdown]
 # ### What script cannot read
 #
 # Scripting refuses Python that the small language does not have. Two that are common, and one that fails only when it is
 # called: an argument without a type counts as a tensor.
+
 
 # %%
 class WithKeywords(nn.Module):
@@ -435,6 +417,7 @@ class WithList(nn.Module):
     def forward(self, images, scales):
         return [images * scale for scale in scales]
 
+
 # %%
 def why_not(module, *inputs):
     """What scripting or calling the module says, without its pointers into the code."""
@@ -452,6 +435,7 @@ print(why_not(WithList(), images, [1.0, 0.5]))
 
 # %% [markdown]
 # Types, plain defaults and plain loops it can read; a loop over a `nn.ModuleList` too, also with `enumerate`:
+
 
 # %%
 class Steps(nn.Module):
@@ -492,8 +476,7 @@ print(extra)
 
 # %%
 frozen = torch.jit.freeze(scripted)
-with torch.no_grad():
-    difference = (frozen(images) - logits).abs().max().item()
+difference = (frozen(images) - logits).abs().max().item()
 print("equal:", difference == 0, "| smaller than 0.001:", difference < 0.001)
 
 # %%
@@ -548,6 +531,7 @@ print(" ", first_sentence(torch.jit.load, folder / "weights.pt"))
 #
 # Look before you load. The name `constants.pkl` tells:
 
+
 # %%
 def kind(path):
     if not zipfile.is_zipfile(path):
@@ -587,6 +571,7 @@ print(torch.equal(scripted_reader.net.state_dict()["fc.weight"], model.fc.weight
 # A module may say how it is stored and put back, with `__getstate__` and `__setstate__`; `torch.jit.export` translates them
 # into the archive. *Predict:* when does this one write, on loading, or when the model is called?
 
+
 # %%
 class Trap(nn.Module):
     def forward(self, images):
@@ -620,6 +605,7 @@ print("still there:", thesis.read_bytes() == b"three years of work")
 # %% [markdown]
 # On loading, before you have called anything. So treat the archive of a stranger as you would treat a pickle. One thing is
 # better: its code is text, and can be read before.
+
 
 # %%
 def lines_with(path, word):
@@ -692,6 +678,7 @@ sounds = {
     "ee": 0.5 * voice / voice.abs().max(),
 }
 
+
 # %%
 def speech(sound):
     """The highest probability of speech among the pieces of a sound."""
@@ -711,6 +698,7 @@ for name, sound in sounds.items():
 # ## The same answers without Python
 #
 # Back to our C++ program. *Predict:* are its logits exactly those of Python, or nearly?
+
 
 # %%
 def run_infer(archive):
@@ -732,22 +720,13 @@ if compiled:
 
 # %% [markdown]
 # Exactly: it is the same library, and uses one thread in both (`utils.training` sets that for our notebooks, and the program
-# for itself). Is there really no Python in it? A program file names the libraries that it asks for, and on Linux
-# `ldd` lists those that they ask for as well.
+# for itself). Is there really no Python in it? A program file names the libraries that it asks for:
 
 # %%
 if compiled:
     content = (folder / "infer").read_bytes()
     print("asks for libtorch:", b"libtorch" in content)
     print("asks for libpython:", b"libpython" in content)
-
-# %%
-if compiled and shutil.which("ldd"):
-    ldd = subprocess.run(["ldd", folder / "infer"], capture_output=True, text=True)
-    print("libtorch among them:", "libtorch" in ldd.stdout)
-    print("libpython among them:", "libpython" in ldd.stdout)
-else:
-    print("not on this system: ldd")
 
 # %% [markdown]
 # And what does the program say when it is given a file of weights?

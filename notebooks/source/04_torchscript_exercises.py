@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: export to TorchScript, and read the files of others
 #
-# Five exercises on [lesson 4](04_torchscript.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 4](04_torchscript.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
@@ -37,6 +37,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
 # text comes back.
 # </details>
 
+
 # %%
 def deliver(model, labels, path):
     # BEGIN SOLUTION
@@ -51,6 +52,7 @@ def read_labels(path):
     torch.jit.load(path, map_location="cpu", _extra_files=extra)
     return extra["labels.txt"].decode().splitlines()
     # END SOLUTION
+
 
 # %%
 check.delivers(deliver, read_labels)
@@ -76,6 +78,7 @@ check.delivers(deliver, read_labels)
 # The lesson's `WhereReader` decides by the mean of each image. `images.amax(dim=…, keepdim=True)` is the largest value.
 # </details>
 
+
 # %%
 class Scaled(nn.Module):
     def __init__(self, net):
@@ -92,6 +95,7 @@ class Scaled(nn.Module):
         images = torch.where(is_large, images / 127.5 - 1, images)
         # END SOLUTION
         return self.net(images)
+
 
 # %%
 check.keeps_the_branch(Scaled)
@@ -161,6 +165,7 @@ check.predicts_the_trace(results)
 # and a list cannot be scripted.
 # </details>
 
+
 # %%
 class Committee(nn.Module):
     def __init__(self, nets):
@@ -177,6 +182,7 @@ class Committee(nn.Module):
         except KeyError:
             softmax = False
         return total.softmax(dim=1) if softmax else total
+
     # END BROKEN
     # BEGIN SOLUTION
     def forward(self, images, weights: list[float], softmax: bool = False):
@@ -184,7 +190,9 @@ class Committee(nn.Module):
         for i, net in enumerate(self.nets):
             total = total + weights[i] * net(images)
         return total.softmax(dim=1) if softmax else total
+
     # END SOLUTION
+
 
 # %%
 check.can_be_scripted(Committee)
@@ -244,6 +252,7 @@ def weights_of(path):
         raise ValueError(f"{path} holds no state_dict")
     return content
     # END SOLUTION
+
 
 # %%
 check.finds_weights(weights_of)

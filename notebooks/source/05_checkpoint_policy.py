@@ -5,7 +5,7 @@
 # that loads without a word; choose when to save, under which names, and what to throw away; and pack the file that
 # others need to use your model.
 #
-# **You need** [lesson 1](01_state_dict.ipynb) and [lesson 3](03_resume.ipynb). **About 35 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb) and [lesson 3](03_resume.ipynb). **About {{read}} minutes.**
 
 # %%
 import os, warnings, zipfile
@@ -75,6 +75,7 @@ print("half is written:", (folder / "run.pt").stat().st_size == whole // 2)
 # %% [markdown]
 # *Predict:* what is in `run.pt` now, epoch 1, epoch 2, or something else?
 
+
 # %%
 def try_to_load(path):
     try:
@@ -92,6 +93,7 @@ try_to_load(folder / "run.pt")
 # Epoch 2 was not finished, and epoch 1 is gone: `torch.save` emptied the file before it wrote. The cure writes another
 # file, and gives it the name when it is complete.
 
+
 # %%
 def save(state, path):
     with open(f"{path}.partial", "wb") as file:
@@ -99,6 +101,7 @@ def save(state, path):
         file.flush()
         os.fsync(file.fileno())
     os.replace(f"{path}.partial", path)
+
 
 # %%
 import inspect
@@ -215,6 +218,7 @@ checkpoints = Checkpoints(folder / "digits", name="small", **rules)
 for path in checkpoints.list():  # of an earlier run of this notebook
     path.unlink()
 
+
 # %%
 def build():
     seed_everything(0)
@@ -225,6 +229,7 @@ def build():
 def run_epoch(model, optimizer, epoch):
     train_epoch(model, loader(train, shuffle=True, seed=epoch), optimizer)
     return accuracy(model.eval(), loader(validation))
+
 
 # %%
 model, optimizer = build()
@@ -299,7 +304,7 @@ import random
 
 
 def share_lost(interval, dice):
-    work = done = clock = 0.0
+    done = clock = 0.0
     failure = dice.expovariate(1 / between_failures)
     while done < 200 * 3600:
         clock += interval + save_time
@@ -309,6 +314,7 @@ def share_lost(interval, dice):
         else:
             done += interval
     return 1 - done / clock
+
 
 # %%
 minutes = [2, 5, 10, 22, 45, 90, 180]
@@ -327,6 +333,7 @@ print(max(lost[10], lost[45]) - lost[22] < 0.02)
 # An interval in minutes need not wait for the end of an epoch. Count steps, or look at the clock; here a clock that we
 # compute, with two seconds for each step:
 
+
 # %%
 def steps_with_a_save(is_due, steps=1000, seconds_per_step=2):
     saved, last = [], 0
@@ -336,6 +343,7 @@ def steps_with_a_save(is_due, steps=1000, seconds_per_step=2):
             saved.append(step)
             last = now
     return saved
+
 
 # %%
 print("every 400 steps:  ", steps_with_a_save(lambda step, since: step % 400 == 0))
@@ -377,6 +385,7 @@ def after_a_step(kind, **options):
     net(torch.randn(2, 3, 32, 32)).sum().backward()
     optimizer.step()
     return optimizer.state_dict()
+
 
 # %%
 weights = net.state_dict()
@@ -511,6 +520,7 @@ for epoch in range(4):
 arguments = {"num_classes": 10, "width": 24}
 newer = {**release, "weights": wide.state_dict(), "arguments": arguments}
 path = checkpoint.save(folder / "small-2.0.pt", newer)
+
 
 # %%
 def released(path):

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: keep checkpoints that survive
 #
-# Five exercises on [lesson 5](05_checkpoint_policy.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 5](05_checkpoint_policy.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it. They are about how it works, so write them
 # without `utils/checkpoint.py`.
 #
@@ -29,6 +29,7 @@ from utils.models import SmallCNN
 # in an `except` lets the error go on.
 # </details>
 
+
 # %%
 def save(state, path):
     # BEGIN SOLUTION
@@ -43,6 +44,7 @@ def save(state, path):
         partial.unlink(missing_ok=True)
         raise
     # END SOLUTION
+
 
 # %%
 check.never_loses(save)
@@ -66,6 +68,7 @@ check.never_loses(save)
 # `zipfile.is_zipfile` finds what is empty or cut off. What finds a changed byte, in the lesson's *A file that lies*?
 # </details>
 
+
 # %%
 def newest_intact(folder):
     # BEGIN SOLUTION
@@ -76,6 +79,7 @@ def newest_intact(folder):
                     return path
     return None
     # END SOLUTION
+
 
 # %%
 check.finds_the_newest(newest_intact)
@@ -103,6 +107,7 @@ check.finds_the_newest(newest_intact)
 # there is a `nan` among its values.
 # </details>
 
+
 # %%
 def to_remove(scores, keep_last, keep_every):
     # BEGIN SOLUTION
@@ -114,6 +119,7 @@ def to_remove(scores, keep_last, keep_every):
         keep.add(max(ranked, key=scores.get))
     return set(scores) - keep
     # END SOLUTION
+
 
 # %%
 check.says_what_may_go(to_remove)
@@ -138,6 +144,7 @@ check.says_what_may_go(to_remove)
 # `f"{7:05d}"` is `"00007"`. `rsplit("_", 2)` splits from the end, at most twice.
 # </details>
 
+
 # %%
 def name_of(model, epoch, score):
     # BEGIN BROKEN
@@ -157,6 +164,7 @@ def read_name(name):
     model, epoch, score = name.removesuffix(".pt").rsplit("_", 2)
     return model, int(epoch), float(score)
     # END SOLUTION
+
 
 # %%
 check.names_sort(name_of, read_name)
@@ -187,6 +195,7 @@ check.names_sort(name_of, read_name)
 # Is the model in the right mode? See lesson 1.
 # </details>
 
+
 # %%
 def release(checkpoint_path, path):
     # BEGIN SOLUTION
@@ -205,6 +214,7 @@ def answer(path, images):
         logits = model.eval()((images - file["mean"]) / file["std"])
     return [file["labels"][i] for i in logits.argmax(dim=1)]
     # END SOLUTION
+
 
 # %%
 check.is_released(release, answer)

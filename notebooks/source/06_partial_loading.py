@@ -5,7 +5,7 @@
 # a trained net a new head, and translate somebody else's ImageNet weights into torchvision's names, until the net recognises
 # two photographs.
 #
-# **You need** [lesson 1](01_state_dict.ipynb). **About 45 minutes.**
+# **You need** [lesson 1](01_state_dict.ipynb). **About {{read}} minutes.**
 
 # %%
 from copy import deepcopy
@@ -51,6 +51,7 @@ assert not left.unexpected_keys
 #
 # Two nets that differ: the second has one layer more, and its last layer has another name.
 
+
 # %%
 class Deeper(SmallCNN):
     def __init__(self):
@@ -58,6 +59,7 @@ class Deeper(SmallCNN):
         del self.head
         self.hidden = nn.Linear(512, 64)
         self.classifier = nn.Linear(64, 10)
+
 
 # %%
 state = SmallCNN().state_dict()
@@ -140,6 +142,7 @@ print("what is left of the old model:", untouched)
 #
 # **Compare first.** Names and shapes tell nearly everything, before anything is touched.
 
+
 # %%
 def what_differs(model, state):
     """What `state` has otherwise than `model`: {name: (in the file, in the model)}."""
@@ -147,6 +150,7 @@ def what_differs(model, state):
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = {**own, **file}
     return {n: (file.get(n), own.get(n)) for n in names if file.get(n) != own.get(n)}
+
 
 # %%
 what_differs(net, better)
@@ -167,6 +171,7 @@ except RuntimeError:
 # With `what_differs`, loading a part becomes one function that you can keep. It raises nothing, so its answer is the
 # point of it.
 
+
 # %%
 def load_what_fits(model, state):
     """Load the entries that fit in name and shape; returns what_differs."""
@@ -174,6 +179,7 @@ def load_what_fits(model, state):
     fitting = {name: t for name, t in state.items() if name not in differences}
     model.load_state_dict(fitting, strict=False)
     return differences
+
 
 # %%
 differences = load_what_fits(Deeper(), SmallCNN().state_dict())
@@ -208,7 +214,7 @@ keys = [(how, list(wrapped.state_dict())[0]) for how, wrapped in wrappers.items(
 show.Table(["wrapped", "first key"], keys)
 
 # %% [markdown]
-# (Nothing was compiled yet: that happens at the first call.) The file of such a net, loaded into a net that is not wrapped:
+# The file of such a net, loaded into a net that is not wrapped:
 
 # %%
 state = wrappers["DataParallel(net)"].state_dict()
@@ -241,6 +247,7 @@ print(name.replace("module.", ""), "|", name.removeprefix("module."))
 # `replace` takes away *every* `module.`, also the end of `submodule.`, and the key is wrong. A prefix is what stands at the
 # beginning: `removeprefix`. Wrappers can be nested in any order, so it takes a loop:
 
+
 # %%
 def unwrap(state):
     """The entries without the prefixes of wrappers, however these were nested."""
@@ -251,6 +258,7 @@ def unwrap(state):
         return name
 
     return {inner(name): tensor for name, tensor in state.items()}
+
 
 # %%
 for how, wrapped in wrappers.items():
@@ -307,6 +315,7 @@ print(len(backbone), "equal:", all(torch.equal(new[n], t) for n, t in backbone.i
 # %% [markdown]
 # One epoch of training follows, of the head alone: the optimizer gets no other parameters.
 
+
 # %%
 def even_or_odd(batches):
     return [(images, labels % 2) for images, labels in batches]
@@ -317,6 +326,7 @@ def train_head(model):
     optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1, momentum=0.9)
     train_epoch(model, even_or_odd(loader(train, shuffle=True)), optimizer)
     return accuracy(model.eval(), even_or_odd(loader(test)))
+
 
 # %% [markdown]
 # *Predict:* what does the same epoch achieve on a backbone that has learned nothing?
@@ -343,6 +353,7 @@ print("kinds of entries moved:", sorted({name.split(".")[-1] for name in moved})
 #
 # Names are a choice of whoever wrote the class. Here is attention, ours and theirs:
 
+
 # %%
 class Ours(nn.Module):
     def __init__(self):
@@ -353,6 +364,7 @@ class Ours(nn.Module):
         scores = self.query(tokens) @ self.key(tokens).mT
         return scores.softmax(dim=-1) @ self.value(tokens)
 
+
 # %%
 class Theirs(nn.Module):
     def __init__(self):
@@ -361,6 +373,7 @@ class Theirs(nn.Module):
 
     def forward(self, tokens):
         return (self.q(tokens) @ self.k(tokens).mT).softmax(dim=-1) @ self.v(tokens)
+
 
 # %% [markdown]
 # The tempting way is by position: give the first entry of theirs the first name of ours, and so on.
@@ -425,15 +438,14 @@ def lite0():
                 setattr(module, name, nn.ReLU6())
     return net.eval()
 
-# %%
-net = lite0()
-print(len(net.state_dict()), "entries; names in common:", end=" ")
-print(len(stranger.keys() & net.state_dict().keys()))
 
 # %% [markdown]
-# As many entries, and no common name. One block, side by side:
+# One block of both, side by side:
 
 # %%
+net = lite0()
+
+
 def weights_of(state, block):
     return [n for n in state if n.startswith(block) and n.endswith(".weight")]
 
@@ -471,6 +483,7 @@ CONVOLUTIONS = {"_expand_conv": "0.0", "_depthwise_conv": "1.0", "_project_conv"
 NORMS = {"_bn0": "0.1", "_bn1": "1.1", "_bn2": "3.1"}
 FIRST = {"_depthwise_conv": "0.0", "_bn1": "0.1", "_project_conv": "2.0", "_bn2": "2.1"}
 
+
 # %%
 def translate(name):
     """torchvision's name for an entry of the stranger's file."""
@@ -481,8 +494,8 @@ def translate(name):
     places = FIRST if number == "0" else CONVOLUTIONS | NORMS
     return f"{BLOCKS[int(number)]}.{places[part]}.{entry}"
 
+
 # %%
-print("_blocks.1._bn1.running_mean →", translate("_blocks.1._bn1.running_mean"))
 weights = {translate(name): tensor for name, tensor in stranger.items()}
 print(net.load_state_dict(weights))
 
@@ -517,6 +530,7 @@ def answers(net, views):
     sure, first = net((views - 127) / 128).softmax(dim=1).max(dim=1)
     return [(LABELS[i], p) for i, p in zip(first.tolist(), sure.tolist())]
 
+
 # %%
 first = answers(net, views)
 show.photographs(views, [label for label, _ in first])
@@ -540,9 +554,11 @@ def set_eps(net):
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-3
 
+
 # %% [markdown]
 # And where a convolution halves the image, it pads as TensorFlow does: with one row and column more at the end than at the
 # beginning. torchvision's pads both ends alike.
+
 
 # %%
 def pad_at_the_end(conv, inputs):
@@ -557,6 +573,7 @@ def set_padding(net):
             module.padding = (0, 0)
             module.register_forward_pre_hook(pad_at_the_end)
 
+
 # %% [markdown]
 # Whether that is right, nothing in the file can tell. For a proof one needs answers of the original. Its class is in
 # another package, `efficientnet-lite-pytorch`, and loads the file under the names that it was written with:
@@ -570,12 +587,14 @@ print(original.load_state_dict(stranger))
 # %% [markdown]
 # *Predict:* our weights stay as they are. Do our answers?
 
+
 # %%
 @torch.no_grad()
 def report(what):
     found = (f"{label} ≈ {sure:.2f}" for label, sure in answers(net, views))
     pixels = (views - 127) / 128
     return what, *found, torch.equal(net(pixels), original(pixels))
+
 
 # %%
 rows = [report("as loaded")]
@@ -599,6 +618,7 @@ with torch.no_grad():
 file = {"weights": net.state_dict(), "labels": LABELS, "mean": 127, "scale": 128}
 torch.save(file | {"views": views, "outputs": outputs}, folder / "lite0.pt")
 
+
 # %%
 def look_again(path):
     torch.set_num_threads(1)
@@ -617,13 +637,12 @@ fresh.call(look_again, folder / "lite0.pt")
 # %% [markdown]
 # ## A class that reads its own old files
 #
-# Old files outlive a renaming. A class can translate their names itself, in a hook that runs before loading. It gets the
+# Old files outlive a renaming, here of `fc` to `head`. A class can translate their names itself, in a hook that runs before loading. It gets the
 # dictionary (a copy: yours stays as it is) and the prefix under which this module's entries stand in it.
+
 
 # %%
 class Renamed(nn.Module):
-    """Its layer was called `fc` once."""
-
     def __init__(self):
         super().__init__()
         self.head = nn.Linear(2, 2)
@@ -635,31 +654,18 @@ class Renamed(nn.Module):
             if f"{prefix}fc.{entry}" in state:
                 state[f"{prefix}head.{entry}"] = state.pop(f"{prefix}fc.{entry}")
 
+
 # %%
 old_file = {"0.fc.weight": torch.ones(2, 2), "0.fc.bias": torch.zeros(2)}
 print(nn.Sequential(Renamed()).load_state_dict(old_file))
-
-# %% [markdown]
-# A hook that runs after loading sees the two lists before an error is made of them, and may change them. Here a bias may
-# be missing:
-
-# %%
-def may_lack_bias(module, left):
-    if "bias" in left.missing_keys:
-        left.missing_keys.remove("bias")
-
-
-layer = nn.Linear(2, 2)
-layer.register_load_state_dict_post_hook(may_lack_bias)
-print(layer.load_state_dict({"weight": torch.ones(2, 2)}))
 
 # %% [markdown]
 # ### When the meaning changes, not the name
 #
 # A net stored a threshold in percent; now it is a fraction. Name and shape stay, so no comparison of names finds it. For
 # this a state_dict carries a version number for each module: `_version` of its class, 1 unless the class says otherwise.
-# `_load_from_state_dict` gets the number that is in the file. (The underscore says: not for everybody. torch's own layers
-# do it so.)
+# `_load_from_state_dict` gets the number that is in the file.
+
 
 # %%
 class Threshold(nn.Module):
@@ -673,6 +679,7 @@ class Threshold(nn.Module):
         if metadata.get("version", 1) < 2:
             state[f"{prefix}threshold"] = state[f"{prefix}threshold"] / 100
         super()._load_from_state_dict(state, prefix, metadata, *rest)
+
 
 # %%
 from collections import OrderedDict
@@ -705,14 +712,11 @@ model.load_state_dict(renamed)
 print(f"with its versions: {model.threshold.item():.4f}")
 
 # %% [markdown]
-# Our `unwrap` and `load_what_fits` lose the versions too, and know nothing of hooks. torch's own layers have versions since
-# long ago, so today's files need none; for a class of your own that has, add the line.
-
-# %% [markdown]
 # ### State that is no tensor
 #
 # `get_extra_state` puts something of your own into the state_dict, `set_extra_state` takes it out. Plain values only, or
 # `torch.load` refuses the file.
+
 
 # %%
 class Labelled(nn.Module):
@@ -726,6 +730,7 @@ class Labelled(nn.Module):
 
     def set_extra_state(self, state):
         self.labels = state["labels"]
+
 
 # %%
 torch.save(Labelled(["even", "odd"]).state_dict(), folder / "labelled.pt")
@@ -745,11 +750,10 @@ print(list(state), model.labels)
 import warnings
 from torch.nn.utils import parametrizations
 
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # FutureWarning: deprecated
     old = nn.utils.weight_norm(nn.Linear(3, 2))
 new = parametrizations.weight_norm(nn.Linear(3, 2))
-print(caught[0].category.__name__, "of the old one")
 print(list(old.state_dict()), list(new.state_dict()), sep="\n")
 
 # %% [markdown]
@@ -794,32 +798,7 @@ print(lazy.load_state_dict(nn.Linear(3, 5).state_dict()))
 print(lazy(torch.randn(4, 3)).shape)
 
 # %% [markdown]
-# No message, and five outputs. A layer without shapes has nothing to compare with. Send one batch through before loading, and
-# it compares:
-
-# %%
-lazy = nn.LazyLinear(2)
-lazy(torch.randn(4, 3))
-try:
-    lazy.load_state_dict(nn.Linear(3, 5).state_dict())
-except RuntimeError as error:
-    print(str(error).splitlines()[1].strip().split(":")[0])
-
-# %% [markdown]
-# ## Another type, the same parameter
-#
-# Loading copies numbers into the model's tensors, so the model's type stays. `assign=True` puts the file's tensors in their
-# place, as new parameters, which no optimizer knows. After `set_swap_module_params_on_conversion(True)`, torch exchanges the
-# contents instead (`torch.utils.swap_tensors`), so the parameter has the file's type and stays the same object:
-
-# %%
-half = {name: t.half() for name, t in nn.Linear(2, 2).state_dict().items()}
-for exchange in (True, False):
-    torch.__future__.set_swap_module_params_on_conversion(exchange)
-    layer = nn.Linear(2, 2)
-    weight = layer.weight
-    layer.load_state_dict(half, assign=True)
-    print(f"{exchange}: {layer.weight.dtype}, same parameter: {layer.weight is weight}")
+# No message, and five outputs: a layer without shapes has nothing to compare with.
 
 # %% [markdown]
 # ## Recap

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: load part of a model, or a model that is not quite yours
 #
-# Six exercises on [lesson 6](06_partial_loading.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 6](06_partial_loading.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
@@ -31,6 +31,7 @@ from utils.checks import todo, partial_loading as check
 # `all(name.startswith(prefix) for name in state)` says whether a prefix is a wrapper's. After one is off, look again.
 # </details>
 
+
 # %%
 def unwrap(state):
     # BEGIN BROKEN
@@ -45,6 +46,7 @@ def unwrap(state):
             return unwrap({name.removeprefix(prefix): t for name, t in state.items()})
     return dict(state)
     # END SOLUTION
+
 
 # %%
 check.takes_wrappers_off(unwrap)
@@ -74,6 +76,7 @@ check.takes_wrappers_off(unwrap)
 # from its `state_dict()`.
 # </details>
 
+
 # %%
 def load_what_fits(model, state):
     # BEGIN SOLUTION
@@ -93,6 +96,7 @@ def load_what_fits(model, state):
         },
     }
     # END SOLUTION
+
 
 # %%
 check.loads_what_fits(load_what_fits)
@@ -114,6 +118,7 @@ check.loads_what_fits(load_what_fits)
 # What does `state_dict()` return, copies or the model's own tensors? [Lesson 1](01_state_dict.ipynb) shows it.
 # </details>
 
+
 # %%
 def try_to_load(model, state):
     # BEGIN BROKEN
@@ -128,6 +133,7 @@ def try_to_load(model, state):
         model.load_state_dict(before)
         return False
     return True
+
 
 # %%
 check.loads_all_or_nothing(try_to_load)
@@ -158,6 +164,7 @@ check.loads_all_or_nothing(try_to_load)
 # The answer of `load_state_dict` says what was left. Compare it with what you expect.
 # </details>
 
+
 # %%
 def for_new_task(path, num_classes):
     # BEGIN SOLUTION
@@ -172,6 +179,7 @@ def for_new_task(path, num_classes):
     return model
     # END SOLUTION
 
+
 # %%
 check.swaps_the_head(for_new_task)
 
@@ -185,6 +193,7 @@ check.swaps_the_head(for_new_task)
 #
 # Two classes compute the same. Write `translate(state)`: it returns a state_dict for `Mine` that makes it answer exactly as
 # the `Theirs` did whose state_dict it is given, in whatever order that lists its entries.
+
 
 # %%
 class Theirs(nn.Module):
@@ -201,6 +210,7 @@ class Theirs(nn.Module):
         x = torch.relu(self.second(x)) + self.shortcut(x)
         return self.out(x.mean(dim=(2, 3)))
 
+
 # %%
 class Mine(nn.Module):
     def __init__(self):
@@ -216,6 +226,7 @@ class Mine(nn.Module):
         x = self.block["main"](x).relu() + self.block["skip"](x)
         return self.head(x.mean(dim=(2, 3)))
 
+
 # %% [markdown]
 # <details>
 # <summary>Hint</summary>
@@ -223,6 +234,7 @@ class Mine(nn.Module):
 # Follow an image through both `forward`s, and write down which layer is which. `list(Mine().state_dict())` shows the names
 # that are wanted.
 # </details>
+
 
 # %%
 def translate(state):
@@ -240,6 +252,7 @@ def translate(state):
         translated[f"{layers[layer]}.{entry}"] = tensor
     return translated
     # END SOLUTION
+
 
 # %%
 check.translates(translate)

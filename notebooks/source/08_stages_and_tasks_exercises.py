@@ -1,17 +1,14 @@
 # %% [markdown]
-# # Exercises: train in stages, and ship what comes out
+# # Exercises: train in stages, and keep several models in one file
 #
-# Six exercises on [lesson 8](08_stages_and_tasks.ipynb), about {{minutes}} minutes. Write your answer where it says
+# {{Count}} exercises on [lesson 8](08_stages_and_tasks.ipynb), about {{minutes}} minutes. Write your answer where it says
 # `TODO`, or repair what is there, run the cell, then run the check below it.
 #
 # Each time you open this notebook, run the next cell first.
 
 # %%
-import hashlib
-from pathlib import Path
 import torch
 from torch import nn
-from torch.hub import load_state_dict_from_url
 from torch.optim.swa_utils import update_bn
 from utils.checks import todo, stages_and_tasks as check
 
@@ -32,6 +29,7 @@ from utils.checks import todo, stages_and_tasks as check
 #
 # The names inside the two nets are the same, so each state_dict needs a place of its own. There is a fifth thing to save.
 # </details>
+
 
 # %%
 def save_two(path, left, right, left_optimizer, right_optimizer):
@@ -56,6 +54,7 @@ def load_two(path, left, right, left_optimizer, right_optimizer):
     right_optimizer.load_state_dict(file["right_optimizer"])
     torch.set_rng_state(file["rng"])
     # END SOLUTION
+
 
 # %%
 check.saves_two(save_two, load_two)
@@ -82,6 +81,7 @@ check.saves_two(save_two, load_two)
 # or after the optimizer is built? In some stages only a part of a layer is frozen.
 # </details>
 
+
 # %%
 def resume(path, model):
     file = torch.load(path)
@@ -103,6 +103,7 @@ def resume(path, model):
     # END SOLUTION
     return optimizer
 
+
 # %%
 check.resumes_a_stage(resume)
 
@@ -123,18 +124,21 @@ check.resumes_a_stage(resume)
 # What does `all(…)` say for a module without any parameters? And what does `module.eval()` do to the modules inside?
 # </details>
 
+
 # %%
 def to_train_mode(model):
     model.train()
     for module in model.modules():
         # BEGIN BROKEN
         if all(not p.requires_grad for p in module.parameters()):
-            # END BROKEN
+            module.eval()
+        # END BROKEN
         # BEGIN SOLUTION
         norm = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
         if norm and not module.weight.requires_grad:
-            # END SOLUTION
             module.eval()
+        # END SOLUTION
+
 
 # %%
 check.trains_the_rest(to_train_mode)
@@ -159,6 +163,7 @@ check.trains_the_rest(to_train_mode)
 # `module`.
 # </details>
 
+
 # %%
 def for_inference(path, model, batches):
     # BEGIN SOLUTION
@@ -169,6 +174,7 @@ def for_inference(path, model, batches):
     return model.eval()
     # END SOLUTION
 
+
 # %%
 check.chooses_the_average(for_inference)
 
@@ -177,59 +183,7 @@ check.chooses_the_average(for_inference)
 # net, load `ema` into it as it is, and return its `.module`.
 
 # %% [markdown]
-# ## 8.5 Publish and fetch (6 minutes)
-#
-# - `publish(folder, name, release)` saves the dictionary `release` in `folder`, as `name-HASH.pth`, where `HASH` is the
-#   first eight digits of the file's own SHA-256. It returns the path.
-# - `fetch(url, cache)` returns what is in such a file on a server, and keeps a copy in the folder `cache`. A file with a
-#   wrong hash is an error, and so is one that brings code. If the copy is there and fits its name, it is used, without the
-#   server; if it is there and damaged, the file is downloaded again.
-#
-# The check starts a server.
-#
-# <details>
-# <summary>Hint</summary>
-#
-# For `publish`: save first, then hash, then rename. `Path.rename(new_path)` does the last.
-# </details>
-#
-# <details>
-# <summary>Second hint</summary>
-#
-# `load_state_dict_from_url` does nearly all of `fetch`, with two options that are off unless you set them. What does it do
-# with a copy that is there?
-# </details>
-
-# %%
-def publish(folder, name, release):
-    # BEGIN SOLUTION
-    path = Path(folder) / "new.pth"
-    torch.save(release, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return path.rename(path.with_name(f"{name}-{digest[:8]}.pth"))
-    # END SOLUTION
-
-
-def fetch(url, cache):
-    # BEGIN SOLUTION
-    copy = Path(cache) / url.split("/")[-1]
-    if copy.exists():
-        digest = hashlib.sha256(copy.read_bytes()).hexdigest()
-        if not copy.stem.endswith("-" + digest[:8]):
-            copy.unlink()
-    return load_state_dict_from_url(url, cache, check_hash=True, weights_only=True)
-    # END SOLUTION
-
-# %%
-check.publishes_and_fetches(publish, fetch)
-
-# %% [markdown] tags=["solution"]
-# The hash can only be known when the bytes are written, hence the rename. `check_hash=True` looks at what it downloads and
-# at nothing else, so the copy is compared before. The hash says that the file is the right one, and `weights_only=True`
-# that it brings no code: two different questions.
-
-# %% [markdown]
-# ## 8.6 Predict what changes (3 minutes)
+# ## 8.5 Predict what changes (3 minutes)
 #
 # A `SmallCNN`, trained before, begins its second stage: `features` frozen, the head training, with `SGD(model.parameters(),
 # lr=0.1, momentum=0.9)`, of which every parameter has momentum from the first stage. One epoch of `train_epoch` follows,

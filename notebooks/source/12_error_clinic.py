@@ -4,10 +4,9 @@
 # **You will** find the message on your screen, or the silence that worries you, see it made on purpose, learn what to look
 # at, and cure it. At the end, six things that many pages say are tested.
 #
-# **You need** [lesson 1](01_state_dict.ipynb); the sections name the lessons that explain more. **About 45 minutes**, or one
-# minute for one message.
+# **You need** [lesson 1](01_state_dict.ipynb); the sections name the lessons that explain more.
 #
-# To look something up, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of your error, without its names.
+# **To look something up**, which takes a minute, search this notebook (<kbd>Ctrl</kbd>+<kbd>F</kbd>) for a few words of your error, without its names.
 # Where `torch.load` says `Weights only load failed.`, take the words after `WeightsUnpickler error:`, with their number; its
 # last line (`Check the documentation of torch.load …`) is the same in all of them.
 
@@ -23,7 +22,7 @@
 # | `PytorchStreamReader failed reading zip archive: failed finding central directory` | [A file that was cut short](#A-file-that-was-cut-short) |
 # | `EOFError`, `EOFError: Ran out of input`, `unexpected EOF, expected` | [Nothing to read](#Nothing-to-read) |
 # | `WeightsUnpickler error: Unsupported operand 149`, `Invalid magic number; corrupt file?`, `A load persistent id instruction was encountered` | [A plain pickle](#A-plain-pickle) |
-# | `Error while deserializing header: header too large`, `KeyError: 0` | [The wrong ending](#The-wrong-ending) |
+# | `Error while deserializing header: header too large`, `KeyError: 0`, `Unsupported operand` with another number | [The wrong ending](#The-wrong-ending) |
 # | `mmap can only be used with files saved with`, `f must be a file path in order to use the mmap argument` | [A file of the old format](#A-file-of-the-old-format) |
 # | `Parent directory files/12_error_clinic/nope does not exist.`, `expected 'f' to be string, path, or a file-like object with a 'write' attribute` | [Small slips of save](#Small-slips-of-save) |
 #
@@ -77,7 +76,7 @@
 # | message | section |
 # |:--|:--|
 # | `PytorchStreamReader failed locating file constants.pkl` | [A checkpoint read as an archive](#A-checkpoint-read-as-an-archive) |
-# | `PytorchStreamReader failed locating file data.pkl` | [An exported program read as a checkpoint](#An-exported-program-read-as-a-checkpoint) |
+# | `PytorchStreamReader failed locating file data.pkl`; described: `The given buffer is not writable` | [An exported program read as a checkpoint](#An-exported-program-read-as-a-checkpoint) |
 # | `Cannot use` … `with TorchScript archives passed to`, `looks like a TorchScript archive dispatching to 'torch.jit.load'` | [An archive read as a checkpoint](#An-archive-read-as-a-checkpoint) |
 # | `torch.jit.script` and its family `is deprecated. Please switch to` | [TorchScript is deprecated](#TorchScript-is-deprecated) |
 # | `to be a tuple of example positional inputs, got <class 'torch.Tensor'>` | [Arguments as a tuple](#Arguments-as-a-tuple) |
@@ -233,7 +232,7 @@ message(torch.load, folder / "page.pt", weights_only=False)
 
 # %% [markdown]
 # *Look at* the number: 60 is `<`. The page's title usually says what went wrong. *Cure:* the right link; then compare the size
-# or the SHA-256 with the page that offers the file ([lesson 8](08_stages_and_tasks.ipynb)).
+# or the SHA-256 with the page that offers the file ([lesson 9](09_pretrained.ipynb)).
 
 # %%
 print(chr(60), what_is(folder / "page.pt"), sep=" → ")
@@ -242,7 +241,8 @@ print(re.search("<title>(.*)</title>", (folder / "page.pt").read_text())[1])
 # %% [markdown]
 # ### A file that was cut short
 #
-# A download or a save that was interrupted. One missing byte is enough.
+# A download or a save that was interrupted. One missing byte is enough. (With torch 2.10 the message ends with
+# `central directory`.)
 
 # %%
 content = (folder / "layer.pt").read_bytes()
@@ -310,7 +310,9 @@ print(pickle.loads((folder / "plain.pkl").read_bytes()))
 # %% [markdown]
 # ### The wrong ending
 #
-# For `torch.load` the *name* decides: `.safetensors` is read by that library, anything else as a file of `torch.save`.
+# Since torch 2.13 the *name* decides for `torch.load`: `.safetensors` is read by that library, anything else as a file of
+# `torch.save`. An older torch (2.10 to 2.12) reads both as a file of `torch.save`: it loads the first of these two. For a file
+# of safetensors it has the second message whatever its name, with a number that depends on the file.
 
 # %%
 torch.save(layer.state_dict(), folder / "layer.safetensors")
@@ -320,11 +322,12 @@ message(torch.load, folder / "tensors.pt")
 
 # %% [markdown]
 # *Look at* the first bytes, not at the ending. *Cure:* rename it. An open *file* has no ending: it fails in a way that depends
-# on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path.
+# on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path (before torch 2.13, give it to `load_file`).
 
 # %%
-(folder / "tensors.pt").rename(folder / "good.safetensors")
-print(what_is(folder / "good.safetensors"), *torch.load(folder / "good.safetensors"))
+good = (folder / "tensors.pt").rename(folder / "good.safetensors")
+load = torch.load if torch.__version__ >= "2.13" else safetensors.torch.load_file
+print(what_is(good), *load(good))
 made_by = {"author": "Ada and Charles"}
 safetensors.torch.save_file({"w": torch.ones(2)}, folder / "w.safetensors", made_by)
 for name in ("good", "w"):
@@ -495,6 +498,7 @@ print(layer.load_state_dict(lazy.state_dict()))
 #
 # The file holds an object of a class, here a whole model.
 
+
 # %%
 class Net(nn.Module):
     def __init__(self):
@@ -626,6 +630,7 @@ print(upsample.recompute_scale_factor, norm._non_persistent_buffers_set)
 #
 # Loading looks for a class or function by its name, and a lambda has none.
 
+
 # %%
 def build():
     model = nn.Linear(4, 2)
@@ -664,6 +669,7 @@ print(deepcopy(newer).load_state_dict(deepcopy(normed.state_dict())))
 # ### Other parameter groups
 #
 # An optimizer's file has numbers in place of names, so groups and their sizes must agree.
+
 
 # %%
 def stepped(optimizer_class, model, **options):
@@ -745,6 +751,7 @@ message(torch.optim.lr_scheduler.StepLR, new, step_size=1, last_epoch=3)
 # *Cure:* leave `last_epoch` out. Build the scheduler as in a new run, then load its state, after the optimizer's
 # ([lesson 3](03_resume.ipynb)).
 
+
 # %%
 def shrink(epoch):
     return 1 / (1 + epoch)
@@ -772,6 +779,7 @@ print(scheduler.last_epoch, optimizer.param_groups[0]["lr"])
 # ### More steps than planned
 #
 # `OneCycleLR` knows how long the run is. A longer one needs another plan, also after a resume.
+
 
 # %%
 def one_cycle(total_steps):
@@ -831,6 +839,7 @@ print("the same number again:", torch.equal(first, torch.rand(1)))
 #
 # Each storage in a file has a tag, the device it came from. We write such a file without a GPU, by giving `torch.save` the
 # tag that it would have found on one.
+
 
 # %%
 def save_from(device, state, path):
@@ -919,7 +928,7 @@ print(empty.weight.device, torch.equal(empty.weight, layer.weight))
 # ### TorchScript is deprecated
 #
 # Every function of `torch.jit` says so. Its files still work; [lesson 4](04_torchscript.ipynb) reads them, and shows the way
-# out, `torch.export`.
+# out, `torch.export`. With torch 2.10 to 2.13 each of these is a `DeprecationWarning`.
 
 # %%
 scripted = message(torch.jit.script, layer)
@@ -933,7 +942,7 @@ torch.equal(loaded(torch.ones(1, 4)), layer(torch.ones(1, 4)))
 # ### A checkpoint read as an archive
 #
 # `torch.jit.load` wants an archive with code in it, and this is a file of weights. It is *not* damaged, whatever the rest
-# of the message says.
+# of the message says. (With torch 2.10 there is no such rest.)
 
 # %%
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -959,7 +968,8 @@ print(layer.load_state_dict(torch.jit.load(folder / "script.pt").state_dict()))
 # ### An exported program read as a checkpoint
 #
 # And the third kind of archive, `.pt2`. Again *corrupted* is the wrong diagnosis, unless it really is a save that was
-# interrupted.
+# interrupted. What does read it, `torch.export.load`, warns with torch 2.9 to 2.12: `The given buffer is not writable, and
+# PyTorch does not support non-writable tensors`. The weights are right in spite of it.
 
 # %%
 program = torch.export.export(layer, (torch.ones(2, 4),))
@@ -986,6 +996,7 @@ print(type((torch.ones(2, 4))).__name__, type((torch.ones(2, 4),)).__name__)
 # ### A batch size that is built in
 #
 # The program was exported with two examples, and accepts two.
+
 
 # %%
 class Double(nn.Module):
@@ -1023,6 +1034,7 @@ torch.equal(dropout(torch.ones(2, 4)), torch.ones(2, 4))
 #
 # It takes tensors only, each with its own memory, in one piece.
 
+
 # %%
 def save_tensors(**tensors):
     safetensors.torch.save_file(tensors, folder / "refused.safetensors")
@@ -1051,6 +1063,7 @@ print(safetensors.torch.load_model(tied, str(folder / "tied.safetensors")))
 # ### The best weights are overwritten
 #
 # `state_dict()` returns the model's own tensors. `.copy()` copies the dictionary, not them.
+
 
 # %%
 def train_a_bit(model):

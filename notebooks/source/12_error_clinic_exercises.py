@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: look up a message, and cure its cause
 #
-# Five exercises on [lesson 12](12_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
+# {{Count}} exercises on [lesson 12](12_error_clinic.ipynb), about {{minutes}} minutes: thirteen broken files and three broken
 # programs, without an explanation. Write your answer where it says `TODO`, or repair what is there, run the cell, then run the
 # check below it.
 #
@@ -134,6 +134,7 @@ check.says_what_is_wrong(checkpoints)
 # would notice?
 # </details>
 
+
 # %%
 def load_for_use(path, model):
     # BEGIN BROKEN
@@ -149,6 +150,7 @@ def load_for_use(path, model):
     return model.eval()
     # END SOLUTION
 
+
 # %%
 check.loads_for_use(load_for_use)
 
@@ -163,9 +165,11 @@ check.loads_for_use(load_for_use)
 # number of the last epoch that was finished. It returns the optimizer, the scheduler and the number of the epoch to train next.
 # No message comes, and the run is not the one that was stopped. Repair it.
 
+
 # %%
 def shrink(epoch):
     return 1 / (1 + epoch)
+
 
 # %% [markdown]
 # <details>
@@ -174,6 +178,7 @@ def shrink(epoch):
 # Three things are wrong, and two have their sections under *No message at all*, the third is a number. Print
 # `optimizer.param_groups[0]["lr"]`, and whether the optimizer's parameters are the model's.
 # </details>
+
 
 # %%
 def resume(path, model):
@@ -196,6 +201,7 @@ def resume(path, model):
     return optimizer, scheduler, run["epoch"] + 1
     # END SOLUTION
 
+
 # %%
 check.continues_the_run(resume)
 
@@ -216,6 +222,7 @@ check.continues_the_run(resume)
 #
 # What does `best` hold two epochs later? What type is the score? And which score would never be the best?
 # </details>
+
 
 # %%
 def keep_best(model, train, score, epochs, path):
@@ -239,6 +246,7 @@ def keep_best(model, train, score, epochs, path):
             best = {"weights": deepcopy(model.state_dict()), "score": result}
     torch.save(best, path)
     # END SOLUTION
+
 
 # %%
 check.keeps_the_best(keep_best)

@@ -14,15 +14,16 @@
 # | [move to another device](#Load-a-checkpoint-that-was-saved-on-a-GPU-on-a-machine-without-one) | its `state_dict()` | `torch.load(…, map_location="cpu")` | the file names the GPU it was saved on | |
 # | [load more than fits twice](#Load-a-large-model-without-needing-the-memory-twice) | its `state_dict()` | `mmap=True`, `assign=True` | an optimizer that was built before: it trains the old weights | |
 # | [load a file of strangers](#Load-a-file-from-somebody-you-do-not-trust) | | `torch.load(…, weights_only=True)` | `weights_only=False` runs what is in the file | [2](02_whole_model.ipynb) |
-# | [give weights to others](#Save-and-load-weights-with-safetensors) | weights, and [how to build the model](#Store-the-arguments-of-a-model-beside-its-weights) | `safetensors`, or `torch.save` | the preprocessing is missing: wrong answers, no error | [8](08_stages_and_tasks.ipynb) |
+# | [give weights to others](#Save-and-load-weights-with-safetensors) | weights, and [how to build the model](#Store-the-arguments-of-a-model-beside-its-weights) | `safetensors`, or `torch.save` | the preprocessing is missing: wrong answers, no error | [9](09_pretrained.ipynb) |
 # | [run it without its class](#Export-a-model-that-runs-without-its-class) | the program | `torch.export` | it accepts [only the shapes](#Export-a-model-for-any-batch-size) it was exported for | [4](04_torchscript.ipynb) |
 # | *keep the whole object* | `model` | `torch.save(model)` | it needs the same code forever: [turn it into weights](#Turn-a-pickled-model-into-weights) | [2](02_whole_model.ipynb) |
 #
 # **Snippets:** [weights](#Weights) · [whole runs](#Whole-runs) · [parts](#Parts) · [devices](#Devices) · [safety](#Safety) ·
 # [formats](#Formats) · [export](#Export) · [housekeeping](#Housekeeping)
 #
-# All were run with torch 2.15. Where a call came later than torch 2.0, its version stands beside it. The small models
-# stand for yours.
+# All were run with torch 2.15, and on Python 3.11 with the first release of every version since 2.0. Where a snippet does
+# not run with all of them, it says from which torch on it does. Some of the old ones add a warning. The small models stand for
+# yours.
 
 # %% [markdown]
 # To run the snippets here, start with this cell: what they write goes into a folder that disappears with the kernel.
@@ -61,10 +62,10 @@ print(all(torch.equal(state[k], v) for k, v in restored.state_dict().items()))
 # %% [markdown]
 # ### Save and load in two lines
 #
-# For your own file, on your own machine, with torch ≥ 2.6.
+# For your own file, on your own machine.
 #
-# **Trap:** an older torch runs whatever program is in the file, and a file from a GPU needs a GPU; `weights_only=True` and
-# `map_location="cpu"` avoid both.
+# **Trap:** before torch 2.6 this runs whatever program is in the file, and a file from a GPU needs a GPU; `weights_only=True`
+# and `map_location="cpu"` avoid both.
 
 # %%
 import torch
@@ -85,8 +86,10 @@ print(torch.equal(model.weight, restored.weight))
 import torch
 from torch import nn
 
+
 def build():
     return nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+
 
 torch.save(build().state_dict(), "weights.pt")
 model = build()
@@ -189,11 +192,13 @@ print("the row alone, under 10 kB:", os.path.getsize("clone.pt") < 10_000)
 # %%
 import torch
 
+
 def build():
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.5)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
     return {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+
 
 parts = build()
 parts["optimizer"].step(), parts["scheduler"].step()  # in place of an epoch
@@ -215,6 +220,7 @@ print("epoch", checkpoint["epoch"] + 1, "begins at", parts["scheduler"].get_last
 import os
 import torch
 
+
 def train(last_epoch, path="auto.pt"):
     model, first = torch.nn.Linear(4, 1), 1
     if os.path.exists(path):
@@ -224,6 +230,7 @@ def train(last_epoch, path="auto.pt"):
     for epoch in range(first, last_epoch + 1):
         print("training epoch", epoch)
         torch.save({"model": model.state_dict(), "epoch": epoch}, path)
+
 
 train(2)
 train(3)  # the same program, started again
@@ -264,10 +271,12 @@ print(first == (random.random(), np.random.rand(), torch.rand(1).item()))
 import torch
 from torch.utils.data import DataLoader
 
+
 def batches(epoch):  # the order depends on the epoch and on nothing else
     order = torch.Generator().manual_seed(1000 + epoch)
     loader = DataLoader(range(8), batch_size=4, shuffle=True, generator=order)
     return [batch.tolist() for batch in loader]
+
 
 never_stopped = batches(1) + batches(2)
 resumed = batches(2)
@@ -286,10 +295,12 @@ import itertools
 import torch
 from torch.utils.data import DataLoader
 
+
 def batches(epoch, done=0):
     order = torch.Generator().manual_seed(1000 + epoch)
     loader = DataLoader(range(10), batch_size=2, shuffle=True, generator=order)
     return [batch.tolist() for batch in itertools.islice(loader, done, None)]
+
 
 torch.save({"epoch": 1, "done": 3}, "position.pt")  # beside model, optimizer, scheduler
 position = torch.load("position.pt", weights_only=True)
@@ -307,6 +318,7 @@ print(len(rest), "batches left, the right ones:", rest == batches(1)[3:])
 import os
 import torch
 
+
 def save(state, path):
     partial = f"{path}.partial"
     with open(partial, "wb") as file:
@@ -314,6 +326,7 @@ def save(state, path):
         file.flush()
         os.fsync(file.fileno())  # on the disk, not only on its way
     os.replace(partial, path)  # all of the new file, or all of the old one
+
 
 save({"epoch": 1}, "run.pt")
 save({"epoch": 2}, "run.pt")
@@ -332,9 +345,11 @@ import torch
 
 stop = False
 
+
 def please_stop(number, frame):
     global stop
     stop = True
+
 
 before = signal.signal(signal.SIGTERM, please_stop)
 for step in range(1, 1000):
@@ -400,9 +415,11 @@ print("after:", resumed.get_scale())
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+
 def averaged(model):
     average = get_ema_multi_avg_fn(0.999)
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
 
 model = torch.nn.Linear(4, 1)
 ema = averaged(model)
@@ -504,7 +521,7 @@ print(nn.Sequential(nn.Linear(4, 2)).load_state_dict(state))
 # %% [markdown]
 # ### Load weights saved from a model under torch.compile
 #
-# Against `Unexpected key(s) in state_dict: "_orig_mod.…"`; torch ≥ 2.2.
+# Against `Unexpected key(s) in state_dict: "_orig_mod.…"`; torch ≥ 2.1.
 #
 # **Trap:** `torch.compile(model)` makes a wrapper whose keys have a prefix; `model.compile()` compiles in place, and the
 # keys stay as they are.
@@ -719,7 +736,7 @@ print("assigned:", model.weight.dtype)
 # %% [markdown]
 # ### Load a file from somebody you do not trust
 #
-# For every download: write `weights_only=True` out, because it is the default only with torch ≥ 2.6.
+# For every download: write `weights_only=True` out, because it is the default only since torch 2.6.
 #
 # **Trap:** with `weights_only=False` the file runs as a program before you see anything of it, and a scanner that finds
 # nothing is no proof.
@@ -728,9 +745,11 @@ print("assigned:", model.weight.dtype)
 import pickle
 import torch
 
+
 class Surprise:
     def __reduce__(self):
         return print, ("this could have been any program",)
+
 
 torch.save({"weights": Surprise()}, "stranger.pt")
 try:
@@ -765,9 +784,11 @@ print(get_unsafe_globals_in_checkpoint("file.pt"))
 import dataclasses
 import torch
 
+
 @dataclasses.dataclass
 class Settings:
     lr: float = 0.1
+
 
 torch.save({"settings": Settings(lr=0.3)}, "mine.pt")
 with torch.serialization.safe_globals([Settings]):
@@ -785,10 +806,12 @@ print(checkpoint["settings"])
 # %%
 import torch
 
+
 class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(4, 2)
+
 
 torch.save(Net(), "whole.pt")
 
@@ -811,11 +834,14 @@ import torch
 
 args = argparse.Namespace(lr=0.1, data=Path("images"))
 best, curve = np.mean([0.5, 0.7]), np.array([0.9, 0.8])
-torch.save({
-    "args": {**vars(args), "data": str(args.data)},  # not: args
-    "best": best.item(),  # not: best
-    "curve": torch.from_numpy(curve),  # not: curve
-}, "run.pt")
+torch.save(
+    {
+        "args": {**vars(args), "data": str(args.data)},  # not: args
+        "best": best.item(),  # not: best
+        "curve": torch.from_numpy(curve),  # not: curve
+    },
+    "run.pt",
+)
 print(torch.load("run.pt", map_location="cpu", weights_only=True)["args"])
 
 # %% [markdown]
@@ -852,9 +878,11 @@ import hashlib
 from pathlib import Path
 import torch
 
+
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 torch.save({"weight": torch.zeros(4)}, "weights.pt")
 Path("weights.pt.sha256").write_text(sha256("weights.pt"))
@@ -914,10 +942,12 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+
 def build():
     embed, out = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
     out.weight = embed.weight
     return nn.ModuleDict({"embed": embed, "out": out})
+
 
 model, restored = build(), build()
 save_model(model, "tied.safetensors")
@@ -999,11 +1029,13 @@ KNOWN = {
     b"version https://git-lfs": "a Git LFS pointer: git lfs pull fetches the file",
 }
 
+
 def kind(path):
     start = Path(path).read_bytes()[:60]
     if start[8:10] == b'{"':
         return "safetensors"
     return next((KNOWN[k] for k in KNOWN if start.startswith(k)), "none of these")
+
 
 Path("model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d")
 print(kind("model.pt"))
@@ -1037,7 +1069,7 @@ print(torch.equal(state["model"]["weight"], model.weight))
 # %% [markdown]
 # ### Export a model that runs without its class
 #
-# For a program that has torch and not your code; torch ≥ 2.1.
+# For a program that has torch and not your code; torch ≥ 2.4.
 #
 # **Trap:** call `eval()` before exporting, because an exported program has no `eval()` of its own; and load only files that
 # you trust.
@@ -1056,7 +1088,7 @@ print(type(loaded).__name__, torch.allclose(loaded(example), model(example)))
 # %% [markdown]
 # ### Export a model for any batch size
 #
-# Against `Guard failed` when an exported program gets another number of inputs; torch ≥ 2.2.
+# Against `Guard failed` when an exported program gets another number of inputs; torch ≥ 2.4.
 #
 # **Trap:** give it an example with two inputs or more: a size of 1 is taken for a constant.
 
@@ -1130,12 +1162,15 @@ import torch
 
 arguments = {"in_features": 4, "out_features": 2}
 model = torch.nn.Linear(**arguments)
-torch.save({
-    "arguments": arguments,
-    "weights": model.state_dict(),
-    "labels": ["cat", "dog"],
-    "preprocessing": {"mean": [0.5], "std": [0.25]},
-}, "model.pt")
+torch.save(
+    {
+        "arguments": arguments,
+        "weights": model.state_dict(),
+        "labels": ["cat", "dog"],
+        "preprocessing": {"mean": [0.5], "std": [0.25]},
+    },
+    "model.pt",
+)
 
 file = torch.load("model.pt", map_location="cpu", weights_only=True)
 restored = torch.nn.Linear(**file["arguments"])
@@ -1159,8 +1194,10 @@ folder.mkdir(exist_ok=True)
 for epoch in (8, 9, 10):
     torch.save({"epoch": epoch}, folder / f"epoch{epoch}.pt")
 
+
 def number(path):
     return int(re.search(r"\d+", path.stem)[0])
+
 
 print("as text:", max(folder.glob("epoch*.pt")).name)
 print("by number:", max(folder.glob("epoch*.pt"), key=number).name)
@@ -1177,8 +1214,10 @@ import re
 from pathlib import Path
 import torch
 
+
 def number(path):
     return int(re.search(r"\d+", path.stem)[0])
+
 
 folder = Path("last_three")
 folder.mkdir(exist_ok=True)

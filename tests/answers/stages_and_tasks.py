@@ -2,13 +2,10 @@ from tests.support.answer import Answer
 from utils.checks import stages_and_tasks as CHECKS  # noqa: F401
 
 PREAMBLE = """\
-import hashlib
-import os
 from copy import deepcopy
 from pathlib import Path
 import torch
 from torch import nn
-from torch.hub import load_state_dict_from_url
 from torch.optim.swa_utils import AveragedModel, update_bn
 """
 ARGUMENTS = {
@@ -16,7 +13,6 @@ ARGUMENTS = {
     "resumes_a_stage": ["resume"],
     "trains_the_rest": ["to_train_mode"],
     "chooses_the_average": ["for_inference"],
-    "publishes_and_fetches": ["publish", "fetch"],
     "predicts_what_changes": ["changed"],
 }
 
@@ -84,25 +80,6 @@ def for_inference(path, model, batches):
     model.eval()
     return model
 """
-PUBLISH = """
-def publish(folder, name, release):
-    path = Path(folder) / "x.pth"
-    torch.save(release, path)
-    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    new = Path(folder) / f"{name}-{digits}.pth"
-    os.replace(path, new)
-    return str(new)
-
-
-def fetch(url, cache):
-    copy = Path(cache, url.rsplit("/", 1)[1])
-    wanted = copy.stem.rsplit("-", 1)[1]
-    if copy.exists() and hashlib.sha256(copy.read_bytes()).hexdigest()[:8] != wanted:
-        os.remove(copy)
-    return load_state_dict_from_url(
-        url, str(cache), check_hash=True, weights_only=True, progress=False
-    )
-"""
 
 
 def changed_code(check, code, old, new, words):
@@ -126,20 +103,11 @@ def strip(old, new, words=""):
     return changed_code("chooses_the_average", STRIP, old, new, words)
 
 
-def publish(old, new, words=""):
-    return changed_code("publishes_and_fetches", PUBLISH, old, new, words)
-
-
 EACH = "model.train()\n    for m in model.modules():\n        "
 FREEZE = (
     '    model.requires_grad_(True)\n    for name in file["frozen"]:\n'
     "        model.get_parameter(name).requires_grad_(False)\n"
 )
-LOOK = (
-    "    if copy.exists() and hashlib.sha256(copy.read_bytes()).hexdigest()[:8] != wanted:\n"
-    "        os.remove(copy)\n"
-)
-
 ANSWERS = [
     # 8.1
     Answer("saves_two", TWO),
@@ -296,58 +264,6 @@ def resume(path, model):
         "returned an AveragedModel",
     ),
     # 8.5
-    Answer("publishes_and_fetches", PUBLISH),
-    Answer(
-        "publishes_and_fetches",
-        PUBLISH.replace(
-            "    if copy.exists() and hashlib",
-            "    copy.parent.mkdir(exist_ok=True)\n    if copy.is_file() and hashlib",
-        ),
-    ),
-    publish("check_hash=True, ", "", "a file with a wrong hash was accepted"),
-    publish("weights_only=True, ", "", "that brings code was accepted without an error"),
-    publish(LOOK, "", "changed in one bit, and its wrong numbers were returned"),
-    publish(
-        "os.remove(copy)", "raise ValueError('damaged')", "changed in one bit, your code raised"
-    ),
-    publish(
-        "    if copy.exists() and hashlib.sha256(copy.read_bytes()).hexdigest()[:8] != wanted:\n",
-        "    if copy.exists():\n",
-        "the second fetch asked the server again",
-    ),
-    publish(
-        "digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]",
-        "digits = hashlib.sha256(name.encode()).hexdigest()[:8]",
-        "not the first ones of the SHA-256 of the file",
-    ),
-    publish(
-        "digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]",
-        "digits = hashlib.md5(path.read_bytes()).hexdigest()[:8]",
-        "not the first ones of the SHA-256 of the file",
-    ),
-    publish("hexdigest()[:8]\n", "hexdigest()\n", "stand 64 characters, not 8"),
-    publish("os.replace(path, new)", "torch.save(release, new)", "not the first ones of the SHA"),
-    publish(
-        "os.replace(path, new)",
-        "new.write_bytes(path.read_bytes())",
-        "something was left in the folder: `x.pth`",
-    ),
-    publish("    return str(new)\n", "", "publish returned None, and not the path"),
-    publish("    return load", "    load", "fetch returned None"),
-    publish(
-        "return load_state_dict_from_url(\n        url, str(cache), ",
-        "return load_state_dict_from_url(\n        url, str(cache) + '2', ",
-        "no copy in the folder `cache`",
-    ),
-    publish("torch.save(release, path)", 'torch.save(release["weights"], path)', "does not hold"),
-    changed_code(
-        "publishes_and_fetches",
-        PUBLISH,
-        'copy.stem.rsplit("-", 1)[1]',
-        'copy.stem.split("-")[1]',
-        "the second fetch asked the server again",
-    ),
-    # 8.6
     changed(),
     changed("a is not right: does it get a gradient", a="changes"),
     changed("b is not right: what moves running statistics", b="stays"),

@@ -5,13 +5,13 @@ which is as new as a process that has imported torch and done nothing else. (Win
 there every program gets an interpreter.)
 """
 
+import functools
 import json
 import os
 import re
 import runpy
 import subprocess
 import sys
-import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,14 @@ class Done:
     errors: str
 
 
-def run(programs, folder, fork=CAN_FORK):
+def run(programs, folder, fork=CAN_FORK, python=sys.executable):
     """Run every program in an empty folder of its own, two at a time; returns a `Done` for each.
 
     Args:
         programs: texts.
         folder: a `Path`, where the folders are made.
         fork: from one process that has imported torch; otherwise each in an interpreter of its own.
+        python: of another environment, to run them with its packages.
     """
     places = [folder / str(number) for number in range(len(programs))]
     for place, program in zip(places, programs):
@@ -44,20 +45,27 @@ def run(programs, folder, fork=CAN_FORK):
         (place / "empty/program.py").write_text(program, encoding="utf-8")
     jobs = [places] if fork else [[place] for place in places]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(start, jobs, [fork] * len(jobs)))
+        list(pool.map(start, jobs, [fork] * len(jobs), [python] * len(jobs)))
     return [Done(*json.loads((place / "done.json").read_text("utf-8"))) for place in places]
 
 
-def start(places, fork):
+def start(places, fork, python):
     """A new interpreter that knows the installed packages, and neither this repository nor its user's.
 
     `-S` is for the course's own `.pth` file, which would put the repository on the path.
     """
-    packages = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    job = {"places": list(map(str, places)), "packages": list(packages), "fork": fork}
+    job = {"places": list(map(str, places)), "packages": packages_of(python), "fork": fork}
     environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-    command = [sys.executable, "-I", "-S", __file__, json.dumps(job)]
+    command = [str(python), "-I", "-S", __file__, json.dumps(job)]
     subprocess.run(command, check=True, cwd=places[0], env=environment, timeout=300)
+
+
+@functools.cache
+def packages_of(python):
+    """The folders in which an interpreter's environment keeps its packages."""
+    code = "import sysconfig; print(*map(sysconfig.get_path, ('purelib', 'platlib')), sep='\\n')"
+    asked = subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True)
+    return list(dict.fromkeys(asked.stdout.splitlines()))
 
 
 def serve(job):

@@ -196,6 +196,10 @@ def _work(connection, modules):
     connection.send_bytes(cloudpickle.dumps((*result, printed.getvalue())))
 
 
+def is_of_ipython(function):
+    return str(function.__globals__.get("__name__")).startswith("IPython.")
+
+
 def portable(part, copies=None):
     """`part`, or if it is a function of a notebook a copy that leaves the notebook's data behind.
 
@@ -213,6 +217,8 @@ def portable(part, copies=None):
         copy.__kwdefaults__ = part.__kwdefaults__
         copies[id(part)] = copy
         for name, value in part.__globals__.items():
+            if isinstance(value, types.FunctionType) and is_of_ipython(value):
+                continue  # a notebook's own `open`, for example: a script has Python's
             if isinstance(value, (types.ModuleType, type, types.FunctionType)):
                 names[name] = portable(value, copies)
             elif isinstance(value, CONSTANTS):

@@ -1,14 +1,9 @@
 """Checks of `08_stages_and_tasks_exercises`."""
 
 import contextlib
-import hashlib
 import io
-import os
 import tempfile
-import threading
 from copy import deepcopy
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import torch
@@ -25,7 +20,6 @@ from utils.checking.errors import (
     listed,
     must_load,
     same,
-    stub_name,
 )
 from utils.checking.outcomes import Exercises
 from utils.models import SmallCNN
@@ -325,160 +319,6 @@ def explain_average(found, wanted, plain, average):
 
 # ---------------------------------------------------------------- 8.5
 
-RELEASE = {
-    "weights": {"w": torch.arange(500.0), "b": torch.ones(3)},
-    "labels": ["even", "odd"],
-    "preprocessing": {"divide_by": 8.0},
-}
-
-
-class Code:
-    """On loading without `weights_only`, makes a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@contextlib.contextmanager
-def serving(folder):
-    """A server for `folder` on this computer: yields its URL and the list of requests."""
-    requests = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            requests.append(self.path)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    proxies = os.environ.get("no_proxy")
-    os.environ["no_proxy"] = "127.0.0.1"
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", requests
-    finally:
-        os.environ.pop("no_proxy")
-        if proxies is not None:
-            os.environ["no_proxy"] = proxies
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextlib.contextmanager
-def silence():
-    """torch.hub reports downloads, with paths of this computer."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@check("8.5", "publish and fetch")
-def publishes_and_fetches(publish, fetch):
-    with tempfile.TemporaryDirectory() as folder:
-        served, cache = Path(folder) / "served", Path(folder) / "cache"
-        served.mkdir()
-        cache.mkdir()
-        path = published(publish, served, "my-digits", RELEASE)
-        bad = with_hash(served, "code", {"weights": Code(Path(folder) / "ran")})
-        (served / "my-digits-00000000.pth").write_bytes(path.read_bytes())
-        with serving(served) as (url, requests):
-            address = f"{url}/{path.name}"
-            fetches_once(fetch, address, cache, requests)
-            refuses(fetch, f"{url}/my-digits-00000000.pth", cache, "with a wrong hash")
-            refuses(fetch, f"{url}/{bad.name}", cache, "that brings code")
-            expect(not (Path(folder) / "ran").exists(), "code from a file was run")
-            mends_the_copy(fetch, address, cache)
-
-
-def with_hash(folder, name, content):
-    torch.save(content, folder / "temporary.pth")
-    return (folder / "temporary.pth").rename(
-        folder / f"{name}-{sha256(folder / 'temporary.pth')[:8]}.pth"
-    )
-
-
-def published(publish, folder, name, release):
-    path = publish(folder, name, deepcopy(release))
-    expect(path is not None, "publish returned None, and not the path")
-    expect(isinstance(path, (str, os.PathLike)), f"publish returned {a_kind(path)}, not the path")
-    path = Path(path)
-    expect(path.exists(), "publish returned a path at which there is no file")
-    expect(path.parent == folder, "the file is not in the folder that was given")
-    expect(path.suffix == ".pth", f"the file's name ends in {path.suffix!r}, not in '.pth'")
-    expect(path.name.startswith(f"{name}-"), f"the file's name does not begin with `{name}-`")
-    digits = path.stem.removeprefix(f"{name}-")
-    expect(len(digits) == 8, f"behind the hyphen stand {len(digits)} characters, not 8")
-    expect(
-        digits == sha256(path)[:8],
-        "the digits in the name are not the first ones of the SHA-256 of the file as it is",
-    )
-    others = [each.name for each in folder.iterdir() if each != path]
-    expect(not others, f"beside the file, something was left in the folder: {listed(others)}")
-    must_load(path)
-    expect(same(torch.load(path), release), "the file does not hold what was to be published")
-    return path
-
-
-def fetched(fetch, url, cache):
-    with silence():
-        return fetch(url, cache)
-
-
-def fetches_once(fetch, url, cache, requests):
-    for time in ("first", "second"):
-        found = fetched(fetch, url, cache)
-        expect(found is not None, "fetch returned None, and not what is in the file")
-        expect(same(found, RELEASE), "fetch returned something else than what was published")
-        copies = [each.name for each in cache.iterdir()]
-        expect(copies, "there is no copy in the folder `cache`")
-        expect(Path(url).name in copies, f"the copy in `cache` has another name: {listed(copies)}")
-        expect(requests, "nothing was asked of the server")
-        expect(
-            len(requests) == 1,
-            f"the {time} fetch asked the server again"
-            if time == "second"
-            else f"one file was fetched with {len(requests)} requests",
-        )
-
-
-def refuses(fetch, url, cache, what):
-    try:
-        fetched(fetch, url, cache)
-    except Exception as error:
-        if stub_name(error):
-            raise
-        return
-    raise Wrong(f"a file {what} was accepted without an error")
-
-
-def mends_the_copy(fetch, url, cache):
-    copy = cache / Path(url).name
-    content = bytearray(copy.read_bytes())
-    content[content.find(RELEASE["weights"]["w"].numpy().tobytes()) + 402] ^= 0b0100_0000
-    for damage, what in ((content, "changed in one bit"), (content[:900], "cut short")):
-        copy.write_bytes(damage)
-        try:
-            found = fetched(fetch, url, cache)
-        except Exception as error:
-            raise Wrong(f"with a copy in the cache that is {what}, {describe(error)}") from None
-        expect(
-            same(found, RELEASE),
-            f"the copy in the cache was {what}, and its wrong numbers were returned",
-        )
-        expect(
-            copy.exists() and sha256(copy)[:8] in copy.name,
-            f"the copy in the cache was {what}, and is still there",
-        )
-
-
-# ---------------------------------------------------------------- 8.6
-
 CHANGE_CLUES = {
     "a": "does it get a gradient?",
     "b": "what moves running statistics, a gradient or a batch?",
@@ -522,7 +362,7 @@ def really_changed():
     return {letter: "changes" if words[letter] else "stays" for letter in sorted(words)}
 
 
-@check("8.6", "predict what changes")
+@check("8.5", "predict what changes")
 def predicts_what_changes(changed):
     expect(isinstance(changed, dict), "a dictionary is wanted: from the letters to the words")
     expect(set(changed) == set(CHANGE_CLUES), "the letters are a to g, all of them")

@@ -1,323 +1,325 @@
-"""From one source text to the notebooks: `notebooks/source/NAME.py` → `notebooks/` and `solutions/`.
+"""`build`: make the notebooks that are not what their source stands for, run them, and store what they print.
 
-A source is a jupytext py:percent file. `01_state_dict.py` gives a lesson, `01_state_dict_exercises.py`
-an exercise notebook without its answers and, in `solutions/`, the same one with them:
-
-1. `# BEGIN SOLUTION` … `# END SOLUTION`, indented: the learner gets `# TODO: your code here` and a
-   `raise NotImplementedError`, which nothing runs but a check.
-2. The same at the start of a line: the learner gets `# TODO: your code here` and `name = todo` for
-   each name assigned there.
-3. `# BEGIN BROKEN` … `# END BROKEN`, right before a solution: code to repair. The learner gets it
-   in place of the TODO; the solution notebook leaves it out.
-4. A cell tagged `solution` is for the solution notebook only.
-
-`{{minutes}}` in a text cell becomes the sum of the "(N minutes)" in the notebook's headings.
+A notebook is stale when its source has changed, or something of `utils/` that its cells use. What
+changed in words only is written without running anything. A notebook that was edited by hand is
+left alone until `--force`. The grammar of the sources: `grammar`.
 """
 
-import ast
-import hashlib
 import json
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from utils.tools.course import ROOT, is_lesson
+from utils.tools import facts, uses
+from utils.tools.course import ROOT
+from utils.tools.grammar import (
+    SourceError,
+    at,
+    content_id,
+    finish,
+    generate,
+    read,
+    targets,
+)
 
-MARKER = re.compile(r"\s*# (BEGIN|END) (SOLUTION|BROKEN)\s*$")
-TODO = "# TODO: your code here"
-MINUTES = re.compile(r"^(?:# )?## .*\((\d+) minutes?\)$", re.M)  # in a cell, or in a source
-SIBLING = re.compile(r"\]\((\w+\.ipynb)\)")
-ABOUT = re.compile(r"\*\*About (\d+) minutes")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-
-
-class SourceError(Exception):
-    """A source that breaks the grammar: the message names file and line."""
+SECONDS = 120  # for one cell
+OUTCOME = re.compile(r"([✅❌⬜]) \d+\.\d+ ")
+USAGE = "usage: python3 -m utils build [--check | --force] [NAME …]"
 
 
 @dataclass(frozen=True)
-class Target:
-    """One notebook to generate: from which source, where to, with or without answers."""
+class State:
+    """How a notebook on the disk differs from what its source stands for; `reason` is '' if it does not."""
 
-    source: Path
-    path: Path
-    solved: bool
+    reason: str
+    wanted: object  # the notebook to write, with the stored outputs where they still hold
+    lines: list  # for each of its cells, where it begins in the source
+    must_run: bool = False
+    edited: str = ""  # which cells somebody changed by hand
 
-    @property
-    def name(self):
-        return self.source.stem
-
-
-def targets(root=ROOT):
-    """Every notebook that the sources stand for, in order."""
-    found = []
-    for source in sorted((root / "notebooks/source").glob("*.py")):
-        found.append(Target(source, root / "notebooks" / f"{source.stem}.ipynb", False))
-        if source.stem.endswith("_exercises"):
-            found.append(Target(source, root / "solutions" / f"{source.stem}.ipynb", True))
-    return found
+    def cure(self, target):
+        if self.edited:
+            return (
+                f"{self.edited}, and notebooks are generated: carry the change into "
+                f"notebooks/source/{target.source.name}, then `python3 -m utils build --force {target.name}`"
+            )
+        return f"{self.reason}; mend: python3 -m utils build {target.name}"
 
 
-# ---------------------------------------------------------------- one source text, two notebooks
-
-
-def generate(target):
-    """The notebook of `target` without outputs (an nbformat 4.5 node).
+def state_of(target):
+    """Compare a notebook with its source; starts no kernel and imports no torch.
 
     Raises:
-        SourceError: a marker without its partner, or a solution that assigns nothing.
+        SourceError: the source breaks the grammar.
     """
-    import jupytext
+    cells = read(target)
+    wanted = generate(target, cells)
+    say = partial(State, wanted=wanted, lines=[line for line, _ in cells])
+    codes = [cell.source for cell in wanted.cells if cell.cell_type == "code"]
+    wanted.metadata["course"] = {
+        "source": f"notebooks/source/{target.source.name}",
+        "uses": uses.digest(codes, target.root),
+    }
+    if not target.path.exists():
+        return say("missing", must_run=True)
+    try:
+        found = json.loads(target.path.read_text(encoding="utf-8"))
+        stored = [cell for cell in found["cells"] if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
+        return say("not a notebook any more (a merge that met a conflict?)", must_run=True)
+    code = [cell for cell in wanted.cells if cell.cell_type == "code"]
+    same_code = [(tags(c), c.source) for c in code] == [(tags(c), text(c)) for c in stored]
+    if same_code:
+        for new, old in zip(code, stored):
+            new.outputs = outputs_of(old)
+            new.execution_count = old["execution_count"]
+    finish(wanted, target)
+    ids = [cell.id for cell in wanted.cells]
+    wanted.metadata["course"]["cells"] = digest_of(ids)
+    if edited := edited_cells(found):
+        if [(cell["cell_type"], text(cell)) for cell in found["cells"]] != [
+            (cell.cell_type, cell.source) for cell in wanted.cells
+        ]:
+            return say("edited by hand", must_run=not same_code, edited=edited)
+    if not same_code:
+        return say("its code cells differ from the source", must_run=True)
+    for number, cell in enumerate(stored, start=1):
+        if text(cell) and cell["execution_count"] is None:
+            return say(f"code cell {number} was never executed", must_run=True)
+    course = found["metadata"].get("course", {})
+    if course.get("uses") != wanted.metadata["course"]["uses"]:
+        return say("something that it uses from utils/ has changed", must_run=True)
+    if [cell["id"] for cell in found["cells"]] != ids or any(
+        text(old) != new.source for old, new in zip(found["cells"], wanted.cells)
+    ):
+        return say("its text differs from the source")
+    if found["metadata"] != wanted.metadata:
+        return say("it has other metadata")
+    return say("")
+
+
+def text(cell):
+    return "".join(cell["source"])
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def outputs_of(cell):
+    """Stored outputs as nbformat has them in memory: texts that are not lists of lines."""
     import nbformat
 
-    text = target.source.read_text(encoding="utf-8")
-    find_unmatched_markers(text, target.source)
-    cells = jupytext.reads(text, fmt="py:percent").cells
-    if not target.solved:
-        cells = [cell for cell in cells if "solution" not in cell.metadata.get("tags", [])]
-    minutes = sum(int(n) for cell in cells for n in MINUTES.findall(cell.source))
-    seen = set()
-    for cell in cells:
-        if cell.cell_type == "code":
-            cell.source = render(cell.source, target)
-            cell.outputs, cell.execution_count = [], None
-        else:
-            cell.source = cell.source.replace("{{minutes}}", str(minutes))
-            if target.solved:
-                cell.source = SIBLING.sub(r"](../notebooks/\1)", cell.source)
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        cell.id = content_id(cell, seen)
-    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    return nbformat.from_dict(
-        {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    )
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return nbformat.reads(json.dumps(notebook), as_version=4).cells[0].outputs
 
 
-def find_unmatched_markers(text, source):
-    opened = None
-    for number, line in enumerate([*text.splitlines(), "# %%"], start=1):
-        marker = MARKER.match(line)
-        if opened and (line.startswith("# %%") or (marker and marker[1] == "BEGIN")):
-            raise SourceError(f"{at(source, opened[0])}: BEGIN {opened[1]} is never closed")
-        if not marker:
-            continue
-        kind = marker[2]
-        if marker[1] == "BEGIN":
-            opened = (number, kind)
-        elif not opened or opened[1] != kind:
-            raise SourceError(f"{at(source, number)}: END {kind} without a BEGIN {kind}")
-        else:
-            opened = None
+def digest_of(ids):
+    return content_id({"cell_type": "ids", "metadata": {}, "source": " ".join(ids)}, set())
 
 
-def at(source, number):
-    return f"{source.parent.parent.name}/{source.parent.name}/{source.name}:{number}"
+def edited_cells(notebook):
+    """Which cells are not as they were generated: an id is a digest of its cell's content."""
+    seen, changed = set(), []
+    for cell in notebook["cells"]:
+        if content_id(cell, seen) != cell.get("id"):
+            first = next(iter(text(cell).splitlines()), "")
+            changed.append(f"the cell that begins {first[:50]!r} was edited here")
+    course = notebook["metadata"].get("course", {})
+    if not changed and "cells" in course:
+        if digest_of([cell["id"] for cell in notebook["cells"]]) != course["cells"]:
+            return "a cell was removed here, or moved"
+    return "; ".join(changed[:3])
 
 
-def render(code, target):
-    """The code of a cell for `target`: markers resolved, answers kept or replaced."""
-    lines, region, after_broken = [], None, False
-    for line in code.splitlines():
-        marker = MARKER.match(line)
-        if marker and marker[1] == "BEGIN":
-            region = []
-        elif marker:
-            broken = marker[2] == "BROKEN"
-            if broken != target.solved:
-                lines += region
-            elif not target.solved and not after_broken:
-                lines += placeholder(region, target)
-            region, after_broken = None, broken
-        else:
-            if region is None:
-                after_broken = after_broken and not line.strip()
-            (lines if region is None else region).append(line)
-    return "\n".join(lines)
+# ---------------------------------------------------------------- executing
 
 
-def placeholder(region, target):
-    """What the learner gets in place of the lines of one solution."""
-    first = next((line for line in region if line.strip()), "")
-    indent = first[: len(first) - len(first.lstrip())]
-    if indent:
-        return [indent + TODO, indent + "raise NotImplementedError"]
-    names = assigned_names("\n".join(region))
-    if not names:
-        raise SourceError(f"{at(target.source, 1)}: a solution assigns nothing: {first!r}")
-    return [TODO, *(f"{name} = todo" for name in names)]
+def execute(notebook, target, lines):
+    """Run all cells where the notebook lies, and leave in it only what is the same every time.
 
+    Raises:
+        SourceError: a cell raised, took too long or ended the kernel, or a check says what it must not.
+    """
+    from nbclient import NotebookClient, exceptions
 
-def assigned_names(code):
-    """Names that the statements of `code` bind: assignments (tuples, annotated), functions, classes."""
-    names = []
-    for statement in ast.parse(code).body:
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            names.append(statement.name)
-            continue
-        goals = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-        for goal in filter(None, goals):
-            names += [node.id for node in ast.walk(goal) if isinstance(node, ast.Name)]
-    return list(dict.fromkeys(names))
+    reached = []
 
+    def begins(cell, cell_index):
+        reached.append(cell_index)
 
-def content_id(cell, seen):
-    """A cell id that changes with the cell's content only."""
-    tags = ",".join(cell.metadata.get("tags", []))
-    digest = hashlib.sha256(f"{cell.cell_type}\n{tags}\n{cell.source}".encode()).hexdigest()[:12]
-    unique, n = digest, 1
-    while unique in seen:
-        n += 1
-        unique = f"{digest}-{n}"
-    seen.add(unique)
-    return unique
-
-
-# ---------------------------------------------------------------- stale or not, and executing
-
-
-def what_differs(target):
-    """Why the notebook on disk is not the one its source stands for; '' if it is."""
-    wanted = generate(target)
-    if not target.path.exists():
-        return "missing"
-    found = json.loads(target.path.read_text(encoding="utf-8"))
-    if found["metadata"] != wanted.metadata:
-        return "other metadata"
-    if [cell["id"] for cell in found["cells"]] != [cell.id for cell in wanted.cells]:
-        return "cells differ from the source"
-    for old, new in zip(found["cells"], wanted.cells):
-        same = "".join(old["source"]) == new.source and old["metadata"] == new.metadata
-        if not same or old["cell_type"] != new.cell_type:
-            return f"cell {new.id} was edited"
-        if new.cell_type == "code" and new.source and old["execution_count"] is None:
-            return f"cell {new.id} was never executed"
-    return ""
-
-
-def execute(notebook, folder):
-    """Run all cells of `notebook` in `folder`, and leave in it only what is the same every time."""
-    from nbclient import NotebookClient
-
-    NotebookClient(
+    folder = target.path.parent
+    folder.mkdir(exist_ok=True)
+    client = NotebookClient(
         notebook,
-        timeout=120,
+        timeout=SECONDS,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
-    ).execute()
+        on_cell_start=begins,
+    )
+    try:
+        client.execute(stderr=subprocess.DEVNULL)  # what a kernel says as it dies
+    except exceptions.CellExecutionError as error:
+        what = f"raised {error.ename}: {error.evalue}".splitlines()[0]
+    except exceptions.CellTimeoutError:
+        what = f"did not end within {SECONDS} seconds"
+    except (
+        exceptions.DeadKernelError,
+        AssertionError,
+    ):  # nbclient's own, as it cleans up after one
+        what = "ended the kernel"
+    else:
+        what = ""
+    if what:
+        where = at(target.source, lines[reached[-1]] if reached else 1)
+        raise SourceError(f"{where}: the cell that begins here {what}; nothing was written")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if output.output_type == "error":  # a traceback names paths of this machine
                 output.traceback = [f"{output.ename}: {output.evalue}"]
     notebook.metadata.language_info = {"name": "python"}
-    return notebook
+    judge_answers(notebook, target, lines)
+
+
+def judge_answers(notebook, target, lines):
+    """A solution must pass its check, and an exercise must not before it is solved."""
+    for cell, line in zip(notebook.cells, lines):
+        for output in cell.get("outputs", []):
+            said = str(output.get("data", {}).get("text/plain", ""))
+            match = OUTCOME.match(said)
+            if match and target.solved and match[1] != "✅":
+                problem = f"the solution does not pass its check: {said}"
+            elif match and not target.solved and match[1] == "✅" and "_exercises" in target.name:
+                problem = f"the check passes before anything is solved: {said}"
+            else:
+                continue
+            raise SourceError(f"{at(target.source, line)}: {problem}; nothing was written")
+
+
+# ---------------------------------------------------------------- building
 
 
 def build(names=(), root=ROOT, force=False):
-    """Generate and execute what is stale among `names` (default: everything); returns what it wrote."""
+    """Make what is stale among `names` (default: everything).
+
+    Returns:
+        `(paths written, problems)`: a notebook with a problem does not keep others from being made.
+    """
+    written, problems = [], []
+    chosen = select(names, root)
+    start = [target for target in targets(root) if target.name == "00_start_here"]
+    # lesson 0 says how long the others are, so it comes last, and whenever one of them was made
+    for target in [target for target in chosen if target not in start] + start:
+        try:
+            if build_one(target, force and target in chosen):
+                written.append(target.where)
+        except SourceError as error:
+            problems.append(str(error))
+    if (root / "README.md").exists():
+        wanted = facts.readme(root)
+        if wanted != (root / "README.md").read_text(encoding="utf-8"):
+            (root / "README.md").write_text(wanted, encoding="utf-8")
+            written.append("README.md")
+    return written, list(dict.fromkeys(problems))
+
+
+def build_one(target, force):
+    """Whether something was written."""
     import nbformat
 
-    written = []
-    for target in select(names, root):
-        reason = what_differs(target) or ("asked to" if force else "")
-        if reason:
-            where = target.path.relative_to(root)
-            print(f"{where}: {reason}, building …", flush=True)
-            target.path.parent.mkdir(exist_ok=True)
-            notebook = execute(generate(target), target.path.parent)
-            nbformat.validate(notebook)
-            nbformat.write(notebook, target.path)
-            written.append(where)
-    readme = root / "README.md"
-    if readme.exists() and (text := with_lesson_table(readme, root)) != readme.read_text("utf-8"):
-        readme.write_text(text, encoding="utf-8")
-        written.append(Path("README.md"))
-    return written
+    state = state_of(target)
+    if not state.reason and not force:
+        return False
+    if state.edited and not force:
+        raise SourceError(f"{target.where}: {state.cure(target)}")
+    if state.must_run or force:
+        print(f"{target.where}: {state.reason or 'asked to'}, running it …", flush=True)
+        execute(state.wanted, target, state.lines)
+        uncounted = generate(target)  # `{{read}}` is filled in once the outputs are known
+        for new, old in zip(uncounted.cells, state.wanted.cells):
+            old.source = new.source
+        finish(state.wanted, target)
+        state.wanted.metadata["course"]["cells"] = digest_of([c.id for c in state.wanted.cells])
+    nbformat.validate(state.wanted)
+    nbformat.write(state.wanted, target.path)
+    return True
 
 
 def select(names, root):
+    """The targets of these names; `05`, `checkpoint_policy` and a path are understood too."""
     known = targets(root)
-    wanted = {Path(name).stem for name in names}
-    unknown = wanted - {target.name for target in known}
-    if unknown:
-        raise SourceError(
-            f"no source named {', '.join(sorted(unknown))}; there are: "
-            + ", ".join(dict.fromkeys(target.name for target in known))
-        )
-    return [target for target in known if not wanted or target.name in wanted]
+    chosen = []
+    for name in map(lambda name: Path(name).stem, names):
+        exact = [target for target in known if target.name == name]
+        topic = [
+            target
+            for target in known
+            if target.name.startswith(f"{name}_")
+            or f"_{name}" in target.name.removesuffix("_exercises")
+        ]
+        if not exact and not topic:
+            raise SourceError(
+                f"no source named {name}; there are: "
+                + ", ".join(dict.fromkeys(target.name for target in known))
+            )
+        chosen += exact or topic
+    return [target for target in known if not names or target in chosen]
 
 
-def stale(root=ROOT):
+def stale(names=(), root=ROOT):
     """What `build` would change, one line each; starts no kernel and imports no torch."""
     lines = []
-    for target in targets(root):
-        if reason := what_differs(target):
-            lines.append(
-                f"{target.path.relative_to(root)}: {reason}; "
-                f"mend: python3 -m utils build {target.name}"
-            )
-    expected = {target.path for target in targets(root)}
-    for folder in ("notebooks", "solutions"):
-        for path in sorted((root / folder).glob("*.ipynb")):
-            if path not in expected:
-                lines.append(f"{path.relative_to(root)}: has no source; mend: delete it")
+    for target in select(names, root):
+        try:
+            state = state_of(target)
+        except SourceError as error:
+            lines.append(str(error))
+        else:
+            if state.reason:
+                lines.append(f"{target.where}: {state.cure(target)}")
+    if not names:
+        expected = {target.path for target in targets(root)}
+        for folder in ("notebooks", "solutions"):
+            for path in sorted((root / folder).glob("*.ipynb")):
+                if path not in expected:
+                    where = path.relative_to(root).as_posix()
+                    lines.append(f"{where}: has no source; mend: delete it")
     readme = root / "README.md"
-    if readme.exists() and with_lesson_table(readme, root) != readme.read_text("utf-8"):
-        lines.append("README.md: the lesson table is out of date; mend: python3 -m utils build")
-    return lines
-
-
-# ---------------------------------------------------------------- the README's lesson table
-
-
-def with_lesson_table(readme, root):
-    """The text of `readme` with the table between its two comments made anew from the sources."""
-    rows, total = ["| lesson | read | exercises |", "|:--|--:|--:|"], 0
-    for source in sorted((root / "notebooks/source").glob("*.py")):
-        if not is_lesson(source):
-            continue
-        text = source.read_text(encoding="utf-8")
-        title = re.search(r"^# # (.+)$", text, re.M)[1]
-        read = int(ABOUT.search(text)[1])
-        cell, practice = "", 0
-        exercises = source.with_name(f"{source.stem}_exercises.py")
-        if exercises.exists():
-            found = [int(n) for n in MINUTES.findall(exercises.read_text(encoding="utf-8"))]
-            practice = sum(found)
-            link = f"notebooks/{exercises.stem}.ipynb"
-            count = f"{len(found)} exercise{'s' * (len(found) != 1)}"
-            cell = f"[{count}]({link}), {practice} min"
-        rows.append(f"| [{title}](notebooks/{source.stem}.ipynb) | {read} min | {cell} |")
-        total += read + practice
-    rows.append(f"| **together** | | **{total} min** |")
-    table = "<!-- lessons -->\n" + "\n".join(rows) + "\n<!-- /lessons -->"
-    text = readme.read_text(encoding="utf-8")
-    return re.sub(r"<!-- lessons -->.*<!-- /lessons -->", lambda _: table, text, flags=re.S)
+    if not names and readme.exists() and facts.readme(root) != readme.read_text(encoding="utf-8"):
+        lines.append("README.md: a table or figure is out of date; mend: python3 -m utils build")
+    return list(dict.fromkeys(lines))
 
 
 def main(arguments):
     """`build [NAME …]`, `build --check`, `build --force [NAME …]`; returns the exit code."""
     flags = {a for a in arguments if a.startswith("-")}
-    if flags - {"--check", "--force"}:
-        print("usage: python3 -m utils build [--check | --force] [NAME …]", file=sys.stderr)
+    names = [a for a in arguments if not a.startswith("-")]
+    if flags - {"--check", "--force"} or len(flags) > 1:
+        print(USAGE, file=sys.stderr)
         return 1
     try:
         if "--check" in flags:
-            lines = stale()
-            print("\n".join(lines) if lines else "every notebook is the one its source stands for")
-            return 1 if lines else 0
-        names = [a for a in arguments if not a.startswith("-")]
-        written = build(names, force="--force" in flags)
-        print("\n".join(f"wrote {path}" for path in written) or "nothing to do")
+            if lines := stale(names):
+                print("\n".join(lines))
+                return 1
+            print(
+                "Every notebook has the cells of its source, and was run with what it uses from utils/ "
+                "as it is now. Whether it still prints the same: python3 -m utils check NAME"
+            )
+            return 0
+        written, problems = build(names, force="--force" in flags)
     except SourceError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        written, problems = [], [str(error)]
+    print("\n".join(f"wrote {path}" for path in written) or "wrote nothing")
+    print("\n".join(problems), file=sys.stderr, end="\n" * bool(problems))
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

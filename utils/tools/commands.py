@@ -1,15 +1,23 @@
-"""`python3 -m utils COMMAND`: open, test, build, bench, progress, reset, snippet. Standard library only.
+"""`python3 -m utils COMMAND`: what there is. Standard library only.
 
-open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
-test [ARGUMENT …]        set up on the first call, then run every test; arguments go to pytest
-test --full              with the long versions of the tests that kill, damage and fill disks
-progress                 what you have solved so far
-reset NOTEBOOK           start a notebook anew; your version is kept in work/backup
-snippet                  list the tasks of notebooks/reference.ipynb
-snippet WORD …           print those with these words, as a program: `snippet resume > resume.py`
-build [NAME …]           after editing notebooks/source: make the notebooks anew
-build --check            say which notebooks are not what their source stands for
-bench [FOLDER]           measure utils/checkpoint.py beside torch.save and others on FOLDER's disk
+to learn
+  open [ARGUMENT …]        set up on the first call, then open JupyterLab on lesson 0
+  open --full-torch        with PyTorch's default build also where no NVIDIA driver is (also for test)
+  here                     in a Python that brings its own torch (Colab, JupyterHub): add what is missing
+  progress                 what you have solved so far
+  reset NOTEBOOK           start a notebook again; your version is kept in work/backup
+  snippet                  list the tasks of notebooks/reference.ipynb
+  snippet WORD …           print those with these words, as a program: `snippet resume > resume.py`
+
+to change the course (CONTRIBUTING.md)
+  build [NAME …]           after editing notebooks/source: make the notebooks that are stale
+  build --force [NAME …]   make them whether stale or not, also where somebody edited the notebook itself
+  build --check            say which notebooks are not what their source stands for
+  check [NAME …]           in seconds, what is wrong with these notebooks and how to mend it
+  new 07_devices_memory    the five files of a new lesson
+  test [ARGUMENT …]        run every test; arguments go to pytest
+  test --full              with the long versions of the tests that kill, damage and fill disks
+  bench [FOLDER]           measure utils/checkpoint.py beside torch.save and others on FOLDER's disk
 """
 
 import hashlib
@@ -23,25 +31,31 @@ import time
 from pathlib import Path
 
 from utils.tools import snippets
-from utils.tools.course import ROOT, is_lesson
+from utils.tools.course import EXERCISE, RENAMED, ROOT, is_lesson, title_key
 from utils.tools.environment import SetupError, ensure, say
+from utils.tools.here import make_ready
 
 TO_SOLUTION = re.compile(r"\]\(\.\./solutions/(\w+)_exercises\.ipynb\)")
 START = "00_start_here"
-SOLVED = re.compile(r"✅ (\d+\.\d+) ")
-TITLED = re.compile(r"^## (\d+\.\d+) .*\((\d+) minutes?\)", re.M)
+FULL_TORCH = "--full-torch"
+ORIGIN = re.compile(r"\n*<!-- made from .* -->")
+NEWS = re.compile(r"^- \*\*(.+?):?\*\*:? ((?:.+\n?)(?:  .+\n?)*)", re.M)
+SOLVED = re.compile(r"✅ \d+\.\d+ (.+)")
 
 
 def main(arguments, root=ROOT):
     """Run one command; returns its exit code. A bad situation is one sentence and 1."""
     commands = {
         "open": open_lab,
-        "test": test,
-        "build": build,
-        "bench": bench,
+        "here": here,
         "progress": progress,
         "reset": reset,
         "snippet": snippet,
+        "build": build,
+        "check": check,
+        "new": new,
+        "test": test,
+        "bench": bench,
     }
     name, *rest = arguments or ["help"]
     try:
@@ -60,9 +74,14 @@ def main(arguments, root=ROOT):
     return 1
 
 
-def in_environment(arguments, root):
+def without_full_torch(arguments):
+    """`--full-torch` is ours: whether it was given, and the other arguments."""
+    return FULL_TORCH in arguments, [each for each in arguments if each != FULL_TORCH]
+
+
+def in_environment(arguments, root, full_torch=False):
     """Run the environment's Python with `arguments` in the course's folder; returns its exit code."""
-    python = ensure(root)
+    python = ensure(root, full_torch)
     # a notebook finds the environment's programs too, whatever shell this was started from
     environment = {**os.environ, "VIRTUAL_ENV": str(root / ".venv")}
     environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
@@ -76,8 +95,9 @@ def in_environment(arguments, root):
 
 def open_lab(arguments, root):
     """Working copies for the learner, then JupyterLab; `arguments` are JupyterLab's own."""
+    full_torch, arguments = without_full_torch(arguments)
     refuse_taken_port(arguments)
-    ensure(root)
+    ensure(root, full_torch)
     for line in make_working_copies(root):
         say(line)
     say("JupyterLab is starting: your browser opens it, or you open the address below.")
@@ -89,6 +109,18 @@ def open_lab(arguments, root):
         "--KernelManager.transport_encryption=auto",  # no warning about it at every start
     ]
     return in_environment(["-m", "jupyter", "lab", *options, *arguments], root)
+
+
+def here(arguments, root):
+    """The course in the Python that runs this, whose torch stays: no environment of its own."""
+    if arguments:
+        raise SetupError("`python3 -m utils here` takes no arguments.")
+    make_ready(root)
+    for line in make_working_copies(root):
+        say(line)
+    say(f"Open {root / 'work' / START}.ipynb with the kernel of this Python: {sys.executable}")
+    say("Restart the kernel if it is running already: it does not see yet what is new.")
+    return 0
 
 
 def refuse_taken_port(arguments):
@@ -109,15 +141,32 @@ def refuse_taken_port(arguments):
 
 
 def test(arguments, root):
-    """The whole suite: `build --check`, every notebook against its stored outputs, all unit tests.
+    """The whole suite: every notebook against its stored outputs, the contract, all unit tests.
 
-    `--full` is an option of our own (conftest.py): the fault tests of checkpoint.py at full length.
+    `--full` is an option of our own (conftest.py): the longest tests at full length.
     """
-    return in_environment(["-m", "pytest", *arguments], root)
+    full_torch, arguments = without_full_torch(arguments)
+    return in_environment(["-m", "pytest", *workers(arguments), *arguments], root, full_torch)
+
+
+def workers(arguments):
+    """As many processes as there are processors, up to four; one for a single file, or when told."""
+    told = any(a.startswith(("-n", "--numprocesses", "--pdb")) for a in arguments)
+    single = sum(not a.startswith("-") for a in arguments) == 1
+    count = 1 if told or single else min(4, os.cpu_count() or 1)
+    return [f"-n{count}"] if count > 1 else []
 
 
 def build(arguments, root):
     return in_environment(["-m", "utils.tools.build", *arguments], root)
+
+
+def check(arguments, root):
+    return in_environment(["-m", "utils.tools.check", *arguments], root)
+
+
+def new(arguments, root):
+    return in_environment(["-m", "utils.tools.new", *arguments], root)
 
 
 def bench(arguments, root):
@@ -163,6 +212,8 @@ def copy_for_work(original, path):
     notebook = read(original)
     learned = is_lesson(original) or path.stem.endswith("_exercises")
     notebook["metadata"]["course"] = {"version": version_of(notebook)}
+    first = notebook["cells"][0]
+    first["source"] = ORIGIN.sub("", "".join(first["source"]))  # that is for who edits the original
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             text = "".join(cell["source"]).replace("](../notebooks/", "](../")
@@ -177,24 +228,54 @@ def copy_for_work(original, path):
 
 def make_working_copies(root):
     """Copy what is not there yet into `work`, touch nothing that is; returns what to tell the user."""
-    lines = []
+    lines = take_new_names(root)
     for path, original in copies(root).items():
         if not path.exists():
             copy_for_work(original, path)
             continue
         mine = read(path)["metadata"].get("course", {}).get("version")
         if mine != version_of(read(original)):
+            news = what_is_new(original.stem, root)
             lines.append(
                 f"There is a newer version of {path.stem}; yours is untouched. "
-                f"To get it: `python3 -m utils reset {path.stem}` (keeps yours as a backup)."
+                + (f"What is new: {news} " if news else "")
+                + f"To get it: `python3 -m utils reset {path.stem}` (keeps yours as a backup)."
             )
     return lines
 
 
+def take_new_names(root):
+    """A learner's copy follows its notebook to another name, with the answers in it."""
+    lines = []
+    for old, new in RENAMED.items():
+        for folder, ending in (("work", ""), ("work/solutions", "_solutions")):
+            before, after = (
+                root / folder / f"{name.replace('_exercises', ending or '_exercises')}.ipynb"
+                for name in (old, new)
+            )
+            if before.exists() and not after.exists():
+                before.rename(after)
+                lines.append(f"{before.stem} is called {after.stem} now; what you wrote is in it.")
+    return lines
+
+
+def what_is_new(name, root):
+    """What CHANGELOG.md says last of this notebook, in its words; '' if it says nothing."""
+    try:
+        text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    for names, words in NEWS.findall(text):
+        if name in names.replace("`", "").split(", "):
+            return " ".join(words.split())
+    return ""
+
+
 def reset(arguments, root):
-    """Start one notebook anew, after keeping the learner's version."""
+    """Start one notebook again, after keeping the learner's version."""
     names = {path.stem: (path, original) for path, original in copies(root).items()}
     name = Path(arguments[0]).stem if len(arguments) == 1 else None
+    name = RENAMED.get(name, name)
     if name not in names:
         raise SetupError(
             f"Say which notebook: python3 -m utils reset NAME, with one of {', '.join(names)}."
@@ -220,24 +301,23 @@ def keep(path, folder):
 
 
 def progress(arguments, root):
-    """A table: lesson, exercises passed of how many, minutes left; from the saved notebooks."""
+    """A table: lesson, exercises passed of how many, minutes left; from the saved notebooks.
+
+    An exercise is known by its title: it may have had another number, or have stood in another notebook.
+    """
+    passed = set()
+    for path in sorted((root / "work").glob("*_exercises.ipynb")):
+        passed |= solved(read(path))
     rows = [("lesson", "passed", "minutes left")]
     for original in sorted((root / "notebooks").glob("*_exercises.ipynb")):
         minutes = {
-            number: int(n)
+            title_key(title): int(n)
             for cell in read(original)["cells"]
-            for number, n in TITLED.findall("".join(cell["source"]))
+            for _, title, n in EXERCISE.findall("".join(cell["source"]))
         }
-        mine = root / "work" / original.name
-        passed = solved(read(mine)) & set(minutes) if mine.exists() else set()
-        left = sum(n for number, n in minutes.items() if number not in passed)
-        rows.append(
-            (
-                original.stem,
-                f"{len(passed)} of {len(minutes)}",
-                str(left),
-            )
-        )
+        left = sum(n for title, n in minutes.items() if title not in passed)
+        count = len(passed & set(minutes))
+        rows.append((original.stem, f"{count} of {len(minutes)}", str(left)))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         say("  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip())
@@ -246,14 +326,14 @@ def progress(arguments, root):
 
 
 def solved(notebook):
-    """The numbers of the exercises whose check shows ✅ in a saved notebook."""
-    numbers = set()
+    """The titles of the exercises whose check shows ✅ in a saved notebook."""
+    titles = set()
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             if output["output_type"] == "execute_result":
                 answer = SOLVED.match("".join(output["data"].get("text/plain", "")))
-                numbers |= {answer[1]} if answer else set()
-    return numbers
+                titles |= {title_key(answer[1])} if answer else set()
+    return titles
 
 
 # ---------------------------------------------------------------- snippets

@@ -12,21 +12,35 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 from utils.tools.course import ROOT
 
 GIB = 2**30
-# measured: 5.9 GB installed on Linux, where torch brings its CUDA libraries, plus the download
-NEEDED = 9 * GIB if sys.platform == "linux" else 3 * GIB
+LINUX = sys.platform == "linux"
+CPU, DEFAULT = "CPU build", "default build"  # of PyTorch; on Linux the default brings CUDA
+# measured: 5.9 GB installed on Linux, 4 GB of them for CUDA; plus the download
+NEEDED = {CPU: 3 * GIB, DEFAULT: 9 * GIB if LINUX else 3 * GIB}
+SIZE = {
+    CPU: "about 1 GB, which becomes 2 GB on the disk",
+    DEFAULT: "about 3 GB, which become 6 GB on the disk" if LINUX else "about 1 GB",
+}
+PATIENCE = 8  # seconds for PyTorch's index of CPU builds: uv itself would try for a minute
+# uv trusts the certificates that the system trusts, as pip does: some networks inspect TLS.
+# Two names, of newer and older versions: a variable that uv does not know does no harm.
+CERTIFICATES = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
 
 
 class SetupError(Exception):
     """Set-up cannot go on: the message is one sentence for the user."""
 
 
-def ensure(root=ROOT):
+def ensure(root=ROOT, full_torch=False):
     """Make sure that `root/.venv` holds exactly what `requirements.txt` asks for.
+
+    Args:
+        full_torch: Not with PyTorch's CPU build, which is enough otherwise.
 
     Returns:
         The path of its Python.
@@ -36,27 +50,66 @@ def ensure(root=ROOT):
     """
     venv = root / ".venv"
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if is_ready(venv, python, root):
+    if is_ready(venv, python, root, full_torch):
         return python
     with only_one_setup(root):
-        if not is_ready(venv, python, root):  # another one may have finished while we waited
-            install(venv, python, root)
+        # another one may have finished while we waited
+        if not is_ready(venv, python, root, full_torch):
+            install(venv, python, root, full_torch)
     return python
 
 
 def wanted(root):
     """What an environment must have been made from to be used as it is."""
-    files = [root / "requirements.txt", root / "pyproject.toml"]
-    digest = hashlib.sha256(b"\n".join(file.read_bytes() for file in files)).hexdigest()
+    made_from = json.dumps([requirements(root), installed_from(root)], sort_keys=True)
+    digest = hashlib.sha256(made_from.encode()).hexdigest()
     return {"requirements": digest, "folder": str(root)}
 
 
-def is_ready(venv, python, root):
+def requirements(root):
+    """The lines of `requirements.txt` that ask for something."""
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def installed_from(root):
+    """What an installer reads of `pyproject.toml`: not the settings of linters, nor the version."""
+    try:
+        course = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SetupError(f"pyproject.toml cannot be read: {error}.") from None
+    project = course.get("project", {})
+    kept = {key: project.get(key) for key in ("name", "requires-python", "dependencies")}
+    return [kept, course.get("build-system"), course.get("tool", {}).get("hatch")]
+
+
+def is_ready(venv, python, root, full_torch=False):
+    asked = wanted(root)  # first: a pyproject.toml that cannot be read is told at once
     try:
         stamp = json.loads((venv / "course-ready.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return stamp == wanted(root) and python.exists()
+    return stamp == asked and python.exists() and not (full_torch and torch_in(venv) == CPU)
+
+
+def torch_in(venv):
+    """Which build of PyTorch is installed in an environment; None if there is none."""
+    found = [path.name for path in venv.glob("lib/python*/site-packages/torch-*.dist-info")]
+    if not found:
+        return None
+    return CPU if any("+cpu" in name for name in found) else DEFAULT
+
+
+def has_nvidia_driver():
+    files = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/nvidia-smi")
+    return any(map(os.path.exists, files)) or shutil.which("nvidia-smi") is not None
+
+
+def build_to_ask_for(venv, full_torch):
+    """The build that is here already, or else the small one where nothing could use CUDA."""
+    if full_torch or not LINUX:
+        return DEFAULT
+    return torch_in(venv) or (DEFAULT if has_nvidia_driver() else CPU)
 
 
 @contextlib.contextmanager
@@ -79,25 +132,35 @@ def only_one_setup(root):
         yield
 
 
-def install(venv, python, root):
-    free = shutil.disk_usage(root).free
-    if free < NEEDED:
+def refuse_full_disk(root, build):
+    free, needed = shutil.disk_usage(root).free, NEEDED[build]
+    if free < needed:
         raise SetupError(
-            f"The disk is too full: setting up needs {NEEDED / GIB:.0f} GB, and {free / GIB:.1f} GB are free."
+            f"The disk is too full: setting up with PyTorch's {build} needs {needed / GIB:.0f} GB, "
+            f"and {free / GIB:.1f} GB are free."
         )
+
+
+def install(venv, python, root, full_torch=False):
+    build = build_to_ask_for(venv, full_torch)
+    refuse_full_disk(root, build)
     unfinished, ready = venv / "course-unfinished", venv / "course-ready.json"
     if unfinished.exists() or belongs_elsewhere(ready, root):
         say("Removing a set-up that did not finish, or that came from another folder.")
         shutil.rmtree(venv)
-    if python.exists():
+    replacing = full_torch and torch_in(venv) == CPU
+    if replacing:
+        say(f"Replacing PyTorch's {CPU} with the {DEFAULT}: together {SIZE[DEFAULT]}, once.")
+    elif python.exists():
         say("The course needs other packages than before: bringing them up to date.")
     else:
-        size = "3 GB, which become 6 GB on the disk" if sys.platform == "linux" else "1 GB or more"
-        say(f"Setting up the course in {venv.name}: a download of {size}, once.")
+        say(f"Setting up the course in {venv.name}: a download of {SIZE[build]}, once.")
+        if build == CPU:
+            say(f"No NVIDIA driver is here, so with PyTorch's {CPU}; --full-torch takes the other.")
         make_venv(venv)
     ready.unlink(missing_ok=True)
     unfinished.touch()
-    install_packages(python, root)
+    install_packages(python, root, build, replacing)
     no_news(venv)
     ready.write_text(json.dumps(wanted(root)), encoding="utf-8")
     unfinished.unlink()
@@ -131,26 +194,68 @@ def make_venv(venv):
         )
 
 
-def install_packages(python, root):
+def install_packages(python, root, build, replacing=False):
     """With uv, in a fraction of pip's time; with pip where uv cannot."""
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     uv_itself = run([*pip, "install", "--quiet", "--retries", "1", "uv"], show=False)
     if uv_itself.returncode == 0:
         uv = Path(sysconfig.get_path("scripts", "venv", {"base": str(python.parent.parent)})) / "uv"
-        with_uv = [str(uv), "pip", "install", "--python", str(python), "-r", "requirements.txt"]
-        if run(with_uv, cwd=root).returncode == 0:
+        with_uv = [str(uv), "pip", "install", "--python", str(python)]
+        if build == CPU and install_cpu_build(with_uv, root):
+            return
+        again = [f"--reinstall-package={name}" for name in ("torch", "torchvision") if replacing]
+        everything = [*with_uv, *again, "-r", "requirements.txt"]
+        if run(everything, cwd=root, env=for_uv()).returncode == 0:
             return
         say("uv did not succeed: trying again with pip, which takes longer.")
     elif reason := diagnose(uv_itself.output):
         raise SetupError(reason)
+    elif build == CPU:
+        take_default_build(root)
+    again = ["--force-reinstall"] if replacing else []
     with_pip = run(
-        [*pip, "install", "--retries", "1", "-r", "requirements.txt"], cwd=root, tee=True
+        [*pip, "install", "--retries", "1", *again, "-r", "requirements.txt"], cwd=root, tee=True
     )
     if with_pip.returncode:
         raise SetupError(
             diagnose(with_pip.output)
             or f"The packages could not be installed: {last_line(with_pip.output)}"
         )
+
+
+def install_cpu_build(with_uv, root):
+    """Everything, with PyTorch's CPU build; False, and said why, if that cannot be had.
+
+    Whether its index answers is tried first: only that try is cut off, never a slow download.
+    """
+    with_uv = [*with_uv, "--torch-backend=cpu"]
+    torch = [line for line in requirements(root) if line.startswith(("torch==", "torchvision=="))]
+    index_answers = finishes([*with_uv, "--dry-run", "--no-deps", *torch], PATIENCE)
+    everything = [*with_uv, "-r", "requirements.txt"]
+    if index_answers and run(everything, cwd=root, env=for_uv()).returncode == 0:
+        return True
+    take_default_build(root)
+    return False
+
+
+def take_default_build(root):
+    say(f"PyTorch's {CPU} cannot be had from here: taking the {DEFAULT}, together {SIZE[DEFAULT]}.")
+    refuse_full_disk(root, DEFAULT)
+
+
+def for_uv(**more):
+    """The variables that uv runs with; what the user has set wins."""
+    return {**CERTIFICATES, **more, **os.environ}
+
+
+def finishes(command, seconds):
+    """Whether uv succeeds within so many seconds; it is stopped then."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        env = for_uv(UV_HTTP_RETRIES="1")
+        return subprocess.run(command, timeout=seconds, env=env, **quiet).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def diagnose(output):
@@ -191,13 +296,14 @@ class Finished:
         self.returncode, self.output = returncode, output
 
 
-def run(command, cwd=None, show=True, tee=False):
+def run(command, cwd=None, show=True, tee=False, env=None):
     """Run a command: shown as it runs, kept for a diagnosis, or (`tee`) both."""
     if show and not tee:
-        return Finished(subprocess.run(command, cwd=cwd).returncode, "")
+        return Finished(subprocess.run(command, cwd=cwd, env=env).returncode, "")
     process = subprocess.Popen(
         command,
         cwd=cwd,
+        env=env,
         stdout=None if tee else subprocess.PIPE,  # pip: progress on stdout, errors on stderr
         stderr=subprocess.PIPE if tee else subprocess.STDOUT,
         text=True,
