@@ -210,11 +210,19 @@ def test_loops_and_ends_are_reported(code, words):
 
 
 def test_a_program_runs_in_its_folder_and_shows_its_error(tmp_path, capsys):
-    (tmp_path / "own.py").write_text("answer = 42")
+    (tmp_path / "own.py").write_text("answer = 42", encoding="utf-8")
     fresh.run("import own\nprint(own.answer)\nown.nothing", tmp_path)
     printed, error = capsys.readouterr().out.splitlines()
     assert printed == "42" and error == "AttributeError: module 'own' has no attribute 'nothing'"
     assert "own" not in sys.modules
+
+
+def test_a_path_in_an_error_looks_the_same_on_windows():
+    text = r"<module 'shop' from 'C:\\files\\shop.py'> is not C:\files\shop.py"
+    assert fresh.with_slashes(text, "\\") == (
+        "<module 'shop' from 'C:/files/shop.py'> is not C:/files/shop.py"
+    )
+    assert fresh.with_slashes(r"https://x, line\nline", "/") == r"https://x, line\nline"
 
 
 def test_a_crash_is_reported():

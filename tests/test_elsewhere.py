@@ -4,6 +4,7 @@
 do without it, in a cell or in their checks; with `--full` all of them, and answers to all checks.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -226,3 +227,53 @@ def test_a_check_refuses_there_what_it_refuses_here(lesson, there, tmp_path):
     command = [sys.executable, "answers.py", lesson]
     done = subprocess.run(command, env=there, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines() == ["True"], done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- what Windows writes otherwise
+
+
+def without_encoding(code):
+    """The lines of `code` that read or write text as each system likes it, which on Windows is not UTF-8."""
+    for call in ast.walk(ast.parse(code)):
+        if not isinstance(call, ast.Call) or any(word.arg == "encoding" for word in call.keywords):
+            continue
+        name = getattr(call.func, "attr", getattr(call.func, "id", None))
+        given = [getattr(argument, "value", None) for argument in call.args]
+        if name == "open":
+            given = given if isinstance(call.func, ast.Attribute) else given[1:]
+            given += [word.value.value for word in call.keywords if word.arg == "mode"]
+            method = isinstance(call.func, ast.Attribute)
+            mode = given[0] if given else None if method else "r"  # which method, nobody can tell
+            if isinstance(mode, str) and re.fullmatch("[rwaxt+]+", mode):
+                yield call.lineno
+        elif (name == "read_text" and not call.args) or (name == "write_text" and len(given) < 2):
+            yield call.lineno
+
+
+@pytest.mark.parametrize(
+    "code, lines",
+    [
+        ("path.read_text()", [1]),
+        ("path.read_text('utf-8')", []),
+        ("\npath.write_text('x')", [2]),
+        ("path.write_text('x', 'utf-8')", []),
+        ("path.write_text('x', encoding='utf-8')", []),
+        ("open(path)", [1]),
+        ("open(path, 'w')", [1]),
+        ("open(path, mode='w')", [1]),
+        ("open(path, 'wb')", []),
+        ("path.open('w')", [1]),
+        ("path.open('w', encoding='utf-8')", []),
+        ("archive.open('data.pkl'), os.open(path, os.O_RDONLY)", []),
+    ],
+)
+def test_it_is_seen_where_the_system_would_choose_an_encoding(code, lines):
+    assert list(without_encoding(code)) == lines
+
+
+def test_text_is_written_and_read_in_utf_8():
+    files = [
+        p for top in ("utils", "tests", "notebooks/source") for p in ROOT.glob(f"{top}/**/*.py")
+    ]
+    found = [(p.name, line) for p in files for line in without_encoding(p.read_text("utf-8"))]
+    assert len(files) > 50 and not found

@@ -174,8 +174,8 @@ def finds_the_newest(newest_intact):
 def finds(newest_intact, epochs, wanted, damage):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / "notes.txt").write_text("not a checkpoint")
-        (folder / "epoch_9999.txt").write_text("not a checkpoint either")
+        (folder / "notes.txt").write_text("not a checkpoint", encoding="utf-8")
+        (folder / "epoch_9999.txt").write_text("not a checkpoint either", encoding="utf-8")
         for other in ("weights.pt", "epoch_9998.pt.partial"):
             torch.save({"w": torch.ones(500)}, folder / other)
         for epoch, damaging in epochs.items():
