@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import pytest
+import torch
 
 from utils.checking import fresh
 from utils.checking.errors import Wrong, expect
@@ -155,7 +156,7 @@ def test_it_is_another_process_and_sends_the_result_back(capsys):
 
 def test_it_has_torch_but_none_of_the_notebooks_data():
     loaded = fresh.call(notebook("def f():\n    import sys\n    return 'torch' in sys.modules"))
-    assert loaded or fresh.METHOD == "spawn"
+    assert loaded
     function = notebook("import torch\nkept = torch.ones(1)\ndef f():\n    return kept")
     assert function() == 1
     with pytest.raises(
@@ -209,17 +210,77 @@ def test_loops_and_ends_are_reported(code, words):
 
 
 def test_a_program_runs_in_its_folder_and_shows_its_error(tmp_path, capsys):
-    (tmp_path / "own.py").write_text("answer = 42")
+    (tmp_path / "own.py").write_text("answer = 42", encoding="utf-8")
     fresh.run("import own\nprint(own.answer)\nown.nothing", tmp_path)
     printed, error = capsys.readouterr().out.splitlines()
     assert printed == "42" and error == "AttributeError: module 'own' has no attribute 'nothing'"
     assert "own" not in sys.modules
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to die of")
+def test_a_path_in_an_error_looks_the_same_on_windows():
+    text = r"<module 'shop' from 'C:\\files\\shop.py'> is not C:\files\shop.py"
+    assert fresh.with_slashes(text, "\\") == (
+        "<module 'shop' from 'C:/files/shop.py'> is not C:/files/shop.py"
+    )
+    assert fresh.with_slashes(r"https://x, line\nline", "/") == r"https://x, line\nline"
+
+
 def test_a_crash_is_reported():
-    with pytest.raises(fresh.RaisedInFreshProcess, match="with signal 11"):
+    with pytest.raises(fresh.RaisedInFreshProcess, match="with (signal|exit code) 11") as caught:
         fresh.call(notebook("import os\ndef f():\n    os.kill(os.getpid(), 11)"))
+    assert caught.value.ended
+
+
+def test_nothing_prevents_a_kill(tmp_path):
+    function = notebook(
+        "from utils.checking import kill\n"
+        "def f(path):\n"
+        "    try:\n        kill.this_process()\n    finally:\n        path.touch()"
+    )
+    with pytest.raises(fresh.RaisedInFreshProcess) as caught:
+        fresh.call(function, tmp_path / "last words")
+    assert caught.value.ended and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "open(path, 'wb').write(bytes(99_999))",
+        "open(path, 'wb', buffering=0).write(bytes(99_999))",
+        "open(path, 'w').write('x' * 99_999)",
+        "open(path, 'x+b').write(bytes(99_999))",
+        "for _ in range(99): open(path, 'ab').write(bytes(1010))",
+        "path.write_bytes(bytes(99_999))",
+        "path.write_text('x' * 99_999)",
+        "print('x' * 99_999, file=path.open('w'))",
+        "os.write(os.open(path, os.O_WRONLY | os.O_CREAT), bytes(99_999))",
+        "os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT), 'wb').write(bytes(99_999))",
+        "torch.save(torch.ones(99_999), path)",
+        "torch.save(torch.ones(99_999), str(path))",
+        "torch.save(torch.ones(99_999), open(path, 'wb'))",
+        "torch.save(torch.ones(99_999), path, _use_new_zipfile_serialization=False)",
+        "zipfile.ZipFile(path, 'w').writestr('x', bytes(99_999))",
+    ],
+)
+def test_a_write_beyond_the_limit_fills_the_file_up_to_there_and_kills(write, tmp_path):
+    head = "import os, torch, zipfile\nfrom pathlib import Path\nfrom utils.checking import kill\n"
+    head += "print('before')\nPath('before').write_bytes(bytes(12_345))\n"
+    head += "kill.when_a_file_exceeds(12_345)\npath = Path('run.pt')\n"
+    with pytest.raises(fresh.RaisedInFreshProcess) as caught:
+        fresh.run(head + write, tmp_path)
+    assert caught.value.ended
+    assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == {
+        "before": 12_345,
+        "run.pt": 12_345,
+    }
+
+
+def test_up_to_the_limit_a_process_writes_as_ever(tmp_path):
+    head = "import torch\nfrom utils.checking import kill\nkill.when_a_file_exceeds(9_999)\n"
+    fresh.run(head + "torch.save({'w': torch.ones(3)}, 'small.pt')", tmp_path)
+    fresh.run(head + "open('full', 'wb').write(bytes(9_999))", tmp_path)
+    assert torch.load(tmp_path / "small.pt")["w"].tolist() == [1, 1, 1]
+    assert (tmp_path / "full").stat().st_size == 9_999
 
 
 def test_a_stub_is_told_from_an_error():

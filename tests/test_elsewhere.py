@@ -1,9 +1,10 @@
 """Every notebook and check without the names that Windows lacks: so much of it can be tried here.
 
-`tests/support/elsewhere.py` takes them away. Tried are the notebooks which name something that is
-not the same there, themselves or in the module of their checks; with `--full` all, and answers.
+`tests/support/elsewhere.py` takes them away. Tried are the notebooks that name one of them, maybe to
+do without it, in a cell or in their checks; with `--full` all of them, and answers to all checks.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -18,14 +19,14 @@ from tests.support.alone import without_measured
 from utils.tools.course import ROOT
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb")) + sorted(ROOT.glob("solutions/*.ipynb"))
-CHECKS = sorted((ROOT / "utils/checks").glob("[!_]*.py"))
+LESSONS = sorted(path.stem for path in (ROOT / "tests/answers").glob("[!_]*.py"))
 SAYS_SO = "not on this system: "
 NAME = re.compile(rf"\b({'|'.join(elsewhere.NAMES)})(?:\.|, [\"'])(\w+)")
 IMPORT = re.compile(rf"^\s*(?:import|from) .*\b(?:{'|'.join(elsewhere.MODULES.split())})\b", re.M)
 COMMAND = re.compile(
-    rf"(?:(?<!\w)\[|(?:which|run|Popen|system)\()[\"'](?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]"
+    r"(?:\bsubprocess\.\w+\(|\bsystem\(|\bwhich\(|\bcommand = )\[?[\"']"
+    rf"(?:{'|'.join(elsewhere.PROGRAMS.split())})[\"' ]"
 )
-OTHERWISE = re.compile(r"\bkill\.|\.kill\(|\bimport .*\bkill\b|[\"']fork|shell=True")
 
 
 @pytest.fixture(scope="module")
@@ -138,28 +139,31 @@ def test_the_libraries_work_there_and_processes_that_they_start_are_there_too(th
 
 
 def pytest_generate_tests(metafunc):
-    for name, texts in (("notebook", NOTEBOOKS), ("lesson", CHECKS)):
-        if name in metafunc.fixturenames:
-            full = metafunc.config.option.full
-            chosen = [path for path in texts if full or is_other_there(text_of(path))]
-            names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in chosen]
-            metafunc.parametrize(name, chosen, ids=names)
+    full = metafunc.config.option.full
+    if "notebook" in metafunc.fixturenames:
+        chosen = [path for path in NOTEBOOKS if full or names_it(text_of(path))]
+        names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in chosen]
+        metafunc.parametrize("notebook", chosen, ids=names)
+    if "lesson" in metafunc.fixturenames:
+        metafunc.parametrize("lesson", LESSONS if full else LESSONS[:1])
 
 
-def is_other_there(text):
-    """Whether a text names something that Windows lacks, or that does something else there."""
+def names_it(text):
+    """Whether a text names something that Windows lacks."""
     names = (elsewhere.lacks(module, name) for module, name in NAME.findall(text))
-    return any(names) or any(map(re.search, (IMPORT, COMMAND, OTHERWISE), [text] * 3))
+    return any(names) or any(map(re.search, (IMPORT, COMMAND), (text, text)))
 
 
 def text_of(path):
-    """A module; or the code of a notebook, and of the module of its checks."""
-    if path.suffix == ".py":
-        return path.read_text("utf-8")
+    """The code of a notebook, of the module of its checks, and of what both are made of."""
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    checks = re.findall(r"^from utils\.checks import todo, (\w+)", code, re.M)
-    return "\n".join([code, *(text_of(ROOT / f"utils/checks/{name}.py") for name in checks)])
+    for name in re.findall(r"^from utils\.checks import todo, (\w+)", code, re.M):
+        code += (ROOT / f"utils/checks/{name}.py").read_text("utf-8")
+    made_of = ", ".join(re.findall(r"^from utils\.checking import (.+)", code, re.M)).split(", ")
+    for name in filter(None, dict.fromkeys(made_of)):
+        code += (ROOT / f"utils/checking/{name}.py").read_text("utf-8")
+    return code
 
 
 # ---------------------------------------------------------------- the notebooks
@@ -220,6 +224,56 @@ if __name__ == "__main__":
 
 def test_a_check_refuses_there_what_it_refuses_here(lesson, there, tmp_path):
     (tmp_path / "answers.py").write_text(ANSWERS, encoding="utf-8")
-    command = [sys.executable, "answers.py", lesson.stem]
+    command = [sys.executable, "answers.py", lesson]
     done = subprocess.run(command, env=there, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines() == ["True"], done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- what Windows writes otherwise
+
+
+def without_encoding(code):
+    """The lines of `code` that read or write text as each system likes it, which on Windows is not UTF-8."""
+    for call in ast.walk(ast.parse(code)):
+        if not isinstance(call, ast.Call) or any(word.arg == "encoding" for word in call.keywords):
+            continue
+        name = getattr(call.func, "attr", getattr(call.func, "id", None))
+        given = [getattr(argument, "value", None) for argument in call.args]
+        if name == "open":
+            given = given if isinstance(call.func, ast.Attribute) else given[1:]
+            given += [word.value.value for word in call.keywords if word.arg == "mode"]
+            method = isinstance(call.func, ast.Attribute)
+            mode = given[0] if given else None if method else "r"  # which method, nobody can tell
+            if isinstance(mode, str) and re.fullmatch("[rwaxt+]+", mode):
+                yield call.lineno
+        elif (name == "read_text" and not call.args) or (name == "write_text" and len(given) < 2):
+            yield call.lineno
+
+
+@pytest.mark.parametrize(
+    "code, lines",
+    [
+        ("path.read_text()", [1]),
+        ("path.read_text('utf-8')", []),
+        ("\npath.write_text('x')", [2]),
+        ("path.write_text('x', 'utf-8')", []),
+        ("path.write_text('x', encoding='utf-8')", []),
+        ("open(path)", [1]),
+        ("open(path, 'w')", [1]),
+        ("open(path, mode='w')", [1]),
+        ("open(path, 'wb')", []),
+        ("path.open('w')", [1]),
+        ("path.open('w', encoding='utf-8')", []),
+        ("archive.open('data.pkl'), os.open(path, os.O_RDONLY)", []),
+    ],
+)
+def test_it_is_seen_where_the_system_would_choose_an_encoding(code, lines):
+    assert list(without_encoding(code)) == lines
+
+
+def test_text_is_written_and_read_in_utf_8():
+    files = [
+        p for top in ("utils", "tests", "notebooks/source") for p in ROOT.glob(f"{top}/**/*.py")
+    ]
+    found = [(p.name, line) for p in files for line in without_encoding(p.read_text("utf-8"))]
+    assert len(files) > 50 and not found

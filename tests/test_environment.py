@@ -281,7 +281,7 @@ def with_uv(root, monkeypatch):
                 return really_run(command, **options)
             done = fake(command, **options)
             uv = root / ".venv/bin/uv"
-            uv.write_text(UV.format(python=sys.executable, index=index))
+            uv.write_text(UV.format(python=sys.executable, index=index), encoding="utf-8")
             uv.chmod(0o755)
             return done
 
@@ -291,7 +291,7 @@ def with_uv(root, monkeypatch):
 
 
 def asked(root):
-    return (root / "asked").read_text().splitlines()
+    return (root / "asked").read_text(encoding="utf-8").splitlines()
 
 
 def test_without_a_driver_the_cpu_build_is_installed_once(root, with_uv, capsys):

@@ -377,7 +377,9 @@ IN_THE_COURSE = {
     ),
     "a number twice": (
         "has_each_number_once",
-        lambda root: (root / "notebooks/source/07_other.py").write_text("# %% [markdown]\n# # x\n"),
+        lambda root: (root / "notebooks/source/07_other.py").write_text(
+            "# %% [markdown]\n# # x\n", encoding="utf-8"
+        ),
         "notebooks/source/07_other.py:1: the number of 07_devices_memory.py",
     ),
     "a dead link in README": (
@@ -403,7 +405,8 @@ IN_THE_COURSE = {
     "a test that imports a test": (
         "imports_no_test_from_a_test",
         lambda root: (root / "tests/test_x.py").write_text(
-            "import os\nfrom tests.test_y import z\n"
+            "import os\nfrom tests.test_y import z\n",
+            encoding="utf-8",
         ),
         "tests/test_x.py:2: imports from a test: what tests share belongs into tests/support",
     ),

@@ -127,7 +127,7 @@ def write_shop(code, name="nets"):
     """The package `shop`, with this code in `shop/NAME.py` and nothing else."""
     shutil.rmtree(folder / "shop", ignore_errors=True)
     (folder / "shop").mkdir()
-    (folder / "shop" / f"{name}.py").write_text(code)
+    (folder / "shop" / f"{name}.py").write_text(code, "utf-8")
 
 
 write_shop(NET)
@@ -422,7 +422,7 @@ print("infected files:", scan_file_path(str(folder / "stranger.pt")).infected_fi
 # This file calls no `eval`. It opens a file for writing, which empties it. *Predict:* what does the scanner say?
 
 # %%
-(folder / "thesis.txt").write_text("three years of work")
+(folder / "thesis.txt").write_text("three years of work", "utf-8")
 
 
 class EmptiesAFile:
@@ -435,19 +435,19 @@ print("infected files:", scan_file_path(str(folder / "scanned.pt")).infected_fil
 
 # %%
 torch.load(folder / "scanned.pt", weights_only=False)
-print("left of the thesis:", repr((folder / "thesis.txt").read_text()))
+print("left of the thesis:", repr((folder / "thesis.txt").read_text("utf-8")))
 
 # %% [markdown]
 # A list of bad names has holes; a list of good names has not, because what is not on it is refused. The default `torch.load`
 # refuses this file, and `get_unsafe_globals_in_checkpoint` finds a name in it and in the file before:
 
 # %%
-(folder / "thesis.txt").write_text("three years of work")
+(folder / "thesis.txt").write_text("three years of work", "utf-8")
 try:
     torch.load(folder / "scanned.pt")
 except Exception as error:
     print(type(error).__name__)
-print("left of the thesis:", repr((folder / "thesis.txt").read_text()))
+print("left of the thesis:", repr((folder / "thesis.txt").read_text("utf-8")))
 
 # %%
 for name in ("stranger.pt", "scanned.pt", "weights.pt"):

@@ -542,7 +542,7 @@ for path in sorted(folder.glob("small-*.pt")):
 
 # %%
 RUN = """
-import torch, warnings
+import os, torch, warnings
 from pathlib import Path
 from torch.utils.data import TensorDataset
 from utils.checking import kill
@@ -552,7 +552,8 @@ from utils.models import SmallCNN
 from utils.training import seed_everything, train_epoch
 
 def in_short(message, *_):
-    print("UserWarning:", str(message).replace(str(Path.cwd()), "…"))
+    text = str(message).replace(str(Path.cwd()), "…").replace(os.sep, "/")
+    print("UserWarning:", text)
 
 warnings.showwarning = in_short
 train = TensorDataset(*torch.load("train.pt"))

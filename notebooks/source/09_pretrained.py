@@ -103,7 +103,7 @@ def publish(content, name):
     """Save under a name with its hash; returns the name."""
     torch.save(content, served / "new.pth")
     name = f"{name}-{sha256(served / 'new.pth')[:8]}.pth"
-    (served / "new.pth").rename(served / name)
+    (served / "new.pth").replace(served / name)
     return name
 
 

@@ -61,7 +61,8 @@ check.verifies(load_verified)
 # <details>
 # <summary>Hint</summary>
 #
-# For `publish`: save first, then hash, then rename. `Path.rename(new_path)` does the last.
+# For `publish`: save first, then hash, then rename. `Path.replace(new_path)` does the last, even if there is such a
+# file.
 # </details>
 #
 # <details>
@@ -78,7 +79,7 @@ def publish(folder, name, release):
     path = Path(folder) / "new.pth"
     torch.save(release, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return path.rename(path.with_name(f"{name}-{digest[:8]}.pth"))
+    return path.replace(path.with_name(f"{name}-{digest[:8]}.pth"))
     # END SOLUTION
 
 

@@ -209,7 +209,7 @@ def message(function, *args, **options):
 
 # %%
 pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46830571\n"
-(folder / "pointer.pt").write_text(pointer)
+(folder / "pointer.pt").write_text(pointer, "utf-8")
 message(torch.load, folder / "pointer.pt")
 message(torch.load, folder / "pointer.pt", weights_only=False)
 
@@ -226,7 +226,7 @@ print(chr(118), what_is(folder / "pointer.pt"), sep=" → ")
 # A link that wants a login, or has moved, answers with a page, and the download tool saves it as `model.pt`.
 
 # %%
-(folder / "page.pt").write_text("<!DOCTYPE html><title>404 Not Found</title>")
+(folder / "page.pt").write_text("<!DOCTYPE html><title>404 Not Found</title>", "utf-8")
 message(torch.load, folder / "page.pt")
 message(torch.load, folder / "page.pt", weights_only=False)
 
@@ -236,7 +236,7 @@ message(torch.load, folder / "page.pt", weights_only=False)
 
 # %%
 print(chr(60), what_is(folder / "page.pt"), sep=" → ")
-print(re.search("<title>(.*)</title>", (folder / "page.pt").read_text())[1])
+print(re.search("<title>(.*)</title>", (folder / "page.pt").read_text("utf-8"))[1])
 
 # %% [markdown]
 # ### A file that was cut short
@@ -325,7 +325,7 @@ message(torch.load, folder / "tensors.pt")
 # on its first byte, which is the lowest of its header's length. *Cure:* give `torch.load` the path (before torch 2.13, give it to `load_file`).
 
 # %%
-good = (folder / "tensors.pt").rename(folder / "good.safetensors")
+good = (folder / "tensors.pt").replace(folder / "good.safetensors")
 load = torch.load if torch.__version__ >= "2.13" else safetensors.torch.load_file
 print(what_is(good), *load(good))
 made_by = {"author": "Ada and Charles"}
@@ -365,7 +365,7 @@ print(what_is(old_file), "|", len(torch.load(old_file)), "entries")
 # ### Small slips of save
 
 # %%
-message(torch.save, layer.state_dict(), folder / "nope" / "layer.pt")
+message(torch.save, layer.state_dict(), "files/12_error_clinic/nope/layer.pt")
 message(torch.save, "layer.pt", layer.state_dict())
 
 # %% [markdown]
@@ -576,9 +576,9 @@ fresh.run(CURED, folder)
 
 # %%
 net = "from torch import nn\nclass Net(nn.Linear):\n    pass\n"
-(folder / "models.py").write_text(net)
+(folder / "models.py").write_text(net, "utf-8")
 fresh.run("import torch, models; torch.save(models.Net(4, 2), 'moved.pt')", folder)
-(folder / "models.py").rename(folder / "nets.py")
+(folder / "models.py").replace(folder / "nets.py")
 fresh.run("import torch; torch.load('moved.pt', weights_only=False)", folder)
 
 # %% [markdown]

@@ -885,8 +885,10 @@ def sha256(path):
 
 
 torch.save({"weight": torch.zeros(4)}, "weights.pt")
-Path("weights.pt.sha256").write_text(sha256("weights.pt"))
-print("as it was:", sha256("weights.pt") == Path("weights.pt.sha256").read_text())
+Path("weights.pt.sha256").write_text(sha256("weights.pt"), "utf-8")
+print(
+    "as it was:", sha256("weights.pt") == Path("weights.pt.sha256").read_text("utf-8")
+)
 
 # %% [markdown]
 # ## Formats
@@ -1037,7 +1039,9 @@ def kind(path):
     return next((KNOWN[k] for k in KNOWN if start.startswith(k)), "none of these")
 
 
-Path("model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d")
+Path("model.pt").write_text(
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d", "utf-8"
+)
 print(kind("model.pt"))
 
 # %% [markdown]

@@ -116,6 +116,23 @@ with io.open(partial, "wb") as file:
 os.rename(partial, path)
 """
     ),
+    save(SAVE, before="from io import open"),
+    save(
+        """
+import io
+from os import write
+memory = io.BytesIO()
+torch.save(state, memory)
+partial = path.parent / "new"
+descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0))
+data = memory.getvalue()
+while data:
+    data = data[write(descriptor, data) :]
+os.fsync(descriptor)
+os.close(descriptor)
+os.replace(partial, path)
+"""
+    ),
     save("torch.save(state, path)", "killed after 0 bytes, the file at the path cannot be read"),
     save(
         "partial = str(path) + '.partial'\ntorch.save(state, partial)\nos.replace(partial, path)",

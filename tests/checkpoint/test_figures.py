@@ -42,11 +42,11 @@ def faults(tmp_path):
     folder = tmp_path / "tests/checkpoint"
     folder.mkdir(parents=True)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "conftest.py").write_text(OPTION)
-    (folder / "test_other.py").write_text("def test_other(): pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(OPTION, encoding="utf-8")
+    (folder / "test_other.py").write_text("def test_other(): pass\n", encoding="utf-8")
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
-    (folder / "test_faults.py").write_text(TESTS)
+    (folder / "test_faults.py").write_text(TESTS, encoding="utf-8")
     return folder / "test_faults.py"
 
 
@@ -56,7 +56,7 @@ def run(faults, *arguments):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     code = subprocess.run(command, cwd=root, capture_output=True).returncode
     written = root / "docs/faults.json"
-    return code, json.loads(written.read_text()) if written.exists() else None
+    return code, json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
 
 
 @pytest.mark.parametrize("arguments", [[], ["-n", "2", "--dist", "loadfile"]])
@@ -91,10 +91,10 @@ def test_an_ordinary_or_partial_run_writes_nothing(faults, arguments):
 @pytest.mark.parametrize("more, code", [("assert kills < 4", 1), ("pytest.skip('no fork')", 0)])
 def test_a_run_with_a_failed_or_skipped_test_writes_nothing(faults, more, code):
     first = '    record_property("killed", kills)\n'
-    faults.write_text(TESTS.replace(first, f"{first}    {more}\n"))
+    faults.write_text(TESTS.replace(first, f"{first}    {more}\n"), encoding="utf-8")
     assert run(faults, "--full") == (code, None)
 
 
 def test_a_run_that_fails_in_a_teardown_writes_nothing(faults):
-    faults.write_text(TESTS + TEARDOWN)
+    faults.write_text(TESTS + TEARDOWN, encoding="utf-8")
     assert run(faults, "--full") == (1, None)

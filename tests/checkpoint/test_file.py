@@ -168,12 +168,12 @@ def test_the_commit_if_there_is_one(tmp_path, monkeypatch, no_git_yet):
     repository = tmp_path / "repository"
     repository.mkdir()
     git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(repository)]
-    (repository / "a").write_text("1")
+    (repository / "a").write_text("1", encoding="utf-8")
     for arguments in (["init", "-q"], ["add", "a"], ["commit", "-qm", "m"]):
         subprocess.run([*git, *arguments], check=True)
     assert re.fullmatch("[0-9a-f]{40}", checkpoint.git_commit(str(repository)))
     checkpoint.git_commit.cache_clear()
-    (repository / "a").write_text("2")
+    (repository / "a").write_text("2", encoding="utf-8")
     assert re.fullmatch("[0-9a-f]{40}-dirty", checkpoint.git_commit(str(repository)))
     checkpoint.git_commit.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))  # no program of that name

@@ -120,7 +120,7 @@ def serve(root):
         for name in ("CHECKS_STRICT", "PYTEST_CURRENT_TEST"):  # a learner's server, not a test's
             environment.pop(name, None)
         log = Path(own) / "log.txt"
-        with log.open("w") as output:
+        with log.open("w", encoding="utf-8") as output:
             server = subprocess.Popen(
                 command,
                 env=environment,
@@ -151,7 +151,9 @@ def wait_for(server, port, log):
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')}")
+    raise RuntimeError(
+        f"JupyterLab did not start:\n{log.read_text(errors='replace', encoding='utf-8')}"
+    )
 
 
 def stop(server):

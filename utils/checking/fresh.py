@@ -163,7 +163,13 @@ def _run(program, folder):
     try:
         exec(program, {"__name__": "__main__"})
     except Exception as error:
-        print(f"{type(error).__name__}: {error}".replace(os.getcwd(), "…"))
+        text = with_slashes(f"{type(error).__name__}: {error}")
+        print(text.replace(with_slashes(os.getcwd()), "…"))
+
+
+def with_slashes(text, separator=os.sep):
+    """The paths in `text` as all systems can write them; Windows doubles its separator in a repr."""
+    return text if separator == "/" else text.replace(2 * separator, "/").replace(separator, "/")
 
 
 def _work(connection, modules):

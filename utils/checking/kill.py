@@ -7,6 +7,7 @@ import builtins
 import io
 import os
 import signal
+import sys
 
 import torch
 
@@ -63,9 +64,11 @@ def when_a_file_exceeds(limit):
         count = write(descriptor, part)
         return count if fits else this_process()
 
-    def limited_torch_writer(target, *options):  # given a path, torch would write without Python
+    def limited_torch_writer(target, *options):
         return torch_writer(Limited(target, "w") if isinstance(target, str) else target, *options)
 
     builtins.open = io.open = limited_open
-    os.write = limited_write
+    os.write = sys.modules[write.__module__].write = limited_write  # `posix` or `nt`, for pickle
+    # torch would write past Python: into a path, and in its old form into any real file
     torch._C.PyTorchFileWriter = limited_torch_writer
+    torch.serialization._should_read_directly = lambda file: False

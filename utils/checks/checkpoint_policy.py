@@ -11,6 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from unittest.mock import patch
 
+import cloudpickle
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -95,15 +96,16 @@ def holds(path, wanted, when):
 def killed_after(save, state, path, limit):
     """Let a process of its own save, killed as soon as a file exceeds the limit; whether it was."""
     try:
-        fresh.call(save_up_to, save, state, path, limit)
+        fresh.call(save_up_to, cloudpickle.dumps(fresh.portable(save)), state, path, limit)
     except fresh.RaisedInFreshProcess as error:
         return error.ended
     return False
 
 
 def save_up_to(save, state, path, limit):
+    """In a new process, where `save` is made only now: an `open` that it has as a variable is limited too."""
     kill.when_a_file_exceeds(limit)
-    save(state, path)
+    cloudpickle.loads(save)(state, path)
 
 
 def save_and_watch(save, state, path):
@@ -172,8 +174,8 @@ def finds_the_newest(newest_intact):
 def finds(newest_intact, epochs, wanted, damage):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / "notes.txt").write_text("not a checkpoint")
-        (folder / "epoch_9999.txt").write_text("not a checkpoint either")
+        (folder / "notes.txt").write_text("not a checkpoint", encoding="utf-8")
+        (folder / "epoch_9999.txt").write_text("not a checkpoint either", encoding="utf-8")
         for other in ("weights.pt", "epoch_9998.pt.partial"):
             torch.save({"w": torch.ones(500)}, folder / other)
         for epoch, damaging in epochs.items():

@@ -68,10 +68,10 @@ def write_files(folder):
     state = weights_of_a_net()
     path = {letter: folder / f"{letter}.pt" for letter in "abcdefgh"}
     save_from("cuda:3", state, path["a"])
-    path["b"].write_text(POINTER, newline="\n")
+    path["b"].write_text(POINTER, newline="\n", encoding="utf-8")
     torch.save(state, path["c"])
     path["d"].write_bytes(pickle.dumps({"accuracy": [0.5, 0.75]}, protocol=4))
-    path["e"].write_text(PAGE, newline="\n")
+    path["e"].write_text(PAGE, newline="\n", encoding="utf-8")
     safetensors.torch.save_file({"scale": torch.ones(3)}, path["f"])
     torch.save({"weights": state, "arguments": argparse.Namespace(epochs=3)}, path["g"])
     torch.save(state, path["h"])

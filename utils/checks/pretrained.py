@@ -179,7 +179,7 @@ def publishes_and_fetches(publish, fetch):
 
 def with_hash(folder, name, content):
     torch.save(content, folder / "temporary.pth")
-    return (folder / "temporary.pth").rename(
+    return (folder / "temporary.pth").replace(
         folder / f"{name}-{sha256(folder / 'temporary.pth')[:8]}.pth"
     )
 

@@ -360,7 +360,9 @@ def refused_files(folder, scripted):
     others = ("a frozen archive", "a text file", "an empty file", "a state_dict that was cut off")
     paths |= {what: folder / f"other{i}.pt" for i, what in enumerate(others)}
     torch.jit.freeze(scripted).save(paths["a frozen archive"])
-    paths["a text file"].write_text("version https://git-lfs.github.com/spec/v1\n")
+    paths["a text file"].write_text(
+        "version https://git-lfs.github.com/spec/v1\n", encoding="utf-8"
+    )
     paths["an empty file"].write_bytes(b"")
     content = (folder / "one.jit").read_bytes()
     paths["a state_dict that was cut off"].write_bytes(content[: len(content) // 2])

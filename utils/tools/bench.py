@@ -185,7 +185,7 @@ def child(connection, way, shape, folder):
 
 
 def anonymous(pid):
-    with open(f"/proc/{pid}/status") as file:
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) * 1024
 
 

@@ -115,7 +115,7 @@ def build_to_ask_for(venv, full_torch):
 @contextlib.contextmanager
 def only_one_setup(root):
     """Hold a lock that the operating system drops when the process ends, however it ends."""
-    with open(root / ".setup-lock", "w") as lock:
+    with open(root / ".setup-lock", "w", encoding="utf-8") as lock:
         try:
             if os.name == "nt":
                 import msvcrt
