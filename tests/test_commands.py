@@ -178,7 +178,8 @@ def test_a_damaged_copy_is_named(root, capsys):
 def test_unknown_commands_and_help(capsys):
     assert commands.main(["frobnicate"]) == 1
     assert (
-        "open, here, progress, reset, snippet, build, check, new, test, bench." in capsys.readouterr().err
+        "open, here, progress, reset, snippet, build, check, new, test, bench."
+        in capsys.readouterr().err
     )
     assert commands.main([]) == 0 and commands.main(["--help"]) == 0
     assert "open [ARGUMENT" in capsys.readouterr().out
