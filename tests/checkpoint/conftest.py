@@ -6,6 +6,7 @@ one worker, and that worker writes.
 
 import json
 import platform
+import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,16 @@ from pathlib import Path
 import pytest
 
 WRITTEN = Path(__file__).resolve().parents[2] / "docs/faults.json"
-FIGURES = ("killed", "killed_while_saving", "flipped", "flipped_and_loaded_by_torch", "truncated")
+FIGURES = (
+    "killed",
+    "killed_while_saving",
+    "flipped",
+    "flipped_and_loaded_by_torch",
+    "truncated",
+    "full_disks",
+    "full_disks_mounted",  # the others: writes that fail as on a full disk
+    "saved_before_a_disk_was_full",
+)
 all_tests, passed, failed, sums = set(), set(), set(), Counter()
 
 
@@ -35,8 +45,9 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    complete = all_tests and passed == all_tests and not failed & all_tests
+    complete = passed == all_tests and not failed & all_tests and sums.keys() == set(FIGURES)
     if session.config.getoption("--full") and complete:
         figures = {key: sums[key] for key in FIGURES}
         figures |= {"torch": version("torch").split("+")[0], "python": platform.python_version()}
+        figures["date"] = time.strftime("%Y-%m-%d", time.gmtime())
         WRITTEN.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

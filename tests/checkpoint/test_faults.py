@@ -5,6 +5,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import random
 import re
@@ -12,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +29,9 @@ from utils.checkpoint import CheckpointDamaged, CheckpointError, Checkpoints, ca
 from utils.models import SmallCNN
 from utils.training import train_epoch
 
+PATIENCE = 1200  # seconds until a process counts as stuck: far more than any needs
+ROUNDS = 10  # of two writers at once
+
 
 @pytest.fixture
 def full(request):
@@ -38,13 +41,18 @@ def full(request):
 # ---------------------------------------------------------------- damage
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """The file of a small model with its momentum; large enough to have all kinds of bytes."""
+def train_and_save(path):
+    torch.manual_seed(0)
     model = SmallCNN()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     train_epoch(model, [(torch.randn(5, 3, 32, 32), torch.arange(5))], optimizer)
-    return checkpoint.save(tmp_path / "x.pt", capture(model=model, optimizer=optimizer))
+    return checkpoint.save(path, capture(model=model, optimizer=optimizer))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The file of a small model with its momentum; large enough to have all kinds of bytes."""
+    return fresh.call(train_and_save, tmp_path / "x.pt", timeout=PATIENCE)
 
 
 def must_be_found(path, **options):
@@ -150,6 +158,9 @@ def save_and_prune(folder, number, state):
 def kill_savers(folder, save, kills, seed):
     """Fork a process that saves without end, kill it at a random moment, look; `kills` times.
 
+    The moment is some step of the first save, the second or the third, and whatever the process
+    does until the kill arrives. No clock is asked: a slow machine kills as well as a fast one.
+
     Returns:
         How many kills met an unfinished file, and what was wrong, a list of texts.
     """
@@ -157,34 +168,70 @@ def kill_savers(folder, save, kills, seed):
     checkpoint.git_commit(os.getcwd())  # remembered from now on
     rng, middle, wrong, number = random.Random(seed), 0, [], 0
     state = numbers(0, count=8, length=1 << 17)  # 4 MB
-    start = time.perf_counter()
+    signs = []
+    tell_each_step(lambda: signs.append(1))
     for _ in range(3):
+        signs.clear()
         save(folder, number, state)
-    duration = (time.perf_counter() - start) / 3
+    longest = 5 * len(signs) // 2
     for _ in range(kills):
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            while True:
-                number += 1
-                for tensor in state.values():
-                    tensor.fill_(number)
-                os.write(writer, b"s")  # starts
-                save(folder, number, state)
-                os.write(writer, b"d")  # done
+            save_without_end(folder, save, number, state, writer)
         os.close(writer)
-        os.read(reader, 1)
-        time.sleep(rng.uniform(0, 2.5 * duration))
+        seen = read_signs(reader, rng.randint(1, longest))
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        done = 0
-        while signs := os.read(reader, 1000):
-            done += signs.count(b"d")
+        _, status = os.waitpid(pid, 0)
+        seen += read_signs(reader)
         os.close(reader)
         middle += bool(partials(folder))
-        number, problem = look(folder, number + done)
+        number, problem = look(folder, number + seen.count(b"d"))
+        if not os.WIFSIGNALED(status):
+            problem = "it ended before it was killed"
         wrong += [problem] if problem else []
     return middle, wrong
+
+
+def tell_each_step(tell):
+    """Call `tell` before each step of a save: a write, a sync, a rename, a removal."""
+
+    def telling(original):
+        def step(*args, **kwargs):
+            tell()
+            return original(*args, **kwargs)
+
+        return step
+
+    for owner, names in (
+        (checkpoint.ChecksumWriter, ["write"]),
+        (os, ["fsync", "replace"]),
+        (Path, ["unlink"]),
+    ):
+        for name in names:
+            setattr(owner, name, telling(getattr(owner, name)))
+
+
+def save_without_end(folder, save, number, state, writer):
+    """In the forked process: a sign for each step, another (`d`) when a save is done."""
+    try:
+        tell_each_step(lambda: os.write(writer, b"s"))
+        while True:
+            number += 1
+            for tensor in state.values():
+                tensor.fill_(number)
+            save(folder, number, state)
+            os.write(writer, b"d")
+    finally:
+        os._exit(1)
+
+
+def read_signs(reader, count=math.inf):
+    """So many signs, or as many as there were when the process ended."""
+    signs = b""
+    while len(signs) < count and (sign := os.read(reader, 1)):
+        signs += sign
+    return signs
 
 
 def look(folder, promised):
@@ -215,7 +262,7 @@ def look(folder, promised):
 @pytest.mark.parametrize("save", [save_in_place_of_the_last, save_and_prune])
 def test_killed_at_any_moment(tmp_path, save, full, record_property):
     kills = 260 if full else 25
-    middle, wrong = fresh.call(kill_savers, str(tmp_path), save, kills, 0, timeout=600)
+    middle, wrong = fresh.call(kill_savers, str(tmp_path), save, kills, 0, timeout=PATIENCE)
     assert wrong == [] and middle > kills / 4, f"{middle} of {kills} in the middle of a save"
     record_property("killed", kills)
     record_property("killed_while_saving", middle)
@@ -263,13 +310,18 @@ def test_a_file_that_another_process_removes_meanwhile(tmp_path, monkeypatch):
     checkpoints.prune(intact=paths[1])
 
 
-def write_many(folder, start, seconds):
-    """Save again and again, with retention and the removal of leftovers; returns how often."""
-    end, count = time.monotonic() + seconds, 0
+def write_many(folder, diaries, mine):
+    """Save until both have done ROUNDS, with retention and the removal of leftovers.
+
+    Args:
+        diaries: a folder with a file for each of the two, as long as the rounds it has done.
+        mine: which of the two this is, 0 or 1.
+    """
+    count = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the other one may be ahead
-        while time.monotonic() < end:
-            number = start + 2 * count
+        while min(rounds_done(diaries, each) for each in (0, 1)) < ROUNDS:
+            number = mine + 2 * count
             checkpoints = Checkpoints(folder, keep_last=2)
             for step in (7, 1000 + number):  # one name for both, and one of its own
                 checkpoints.save(
@@ -277,16 +329,24 @@ def write_many(folder, start, seconds):
                 )
             assert checkpoints.load() is not None
             count += 1
-    return count
+            with open(Path(diaries, str(mine)), "a") as diary:
+                diary.write(".")
 
 
-def test_two_writers_at_once(tmp_path):
+def rounds_done(diaries, writer):
+    diary = Path(diaries, str(writer))
+    return diary.stat().st_size if diary.exists() else 0
+
+
+def test_two_writers_at_once(tmp_path, tmp_path_factory):
+    diaries = tmp_path_factory.mktemp("diaries")
+
     def writer(number):
-        return fresh.call(write_many, str(tmp_path), number, 1.5, timeout=60)
+        fresh.call(write_many, str(tmp_path), str(diaries), number, timeout=120)
 
     with ThreadPoolExecutor(2) as pool:
-        counts = list(pool.map(writer, range(2)))
-    assert min(counts) > 3
+        list(pool.map(writer, range(2)))
+    assert min(rounds_done(diaries, each) for each in (0, 1)) >= ROUNDS
     checkpoints = Checkpoints(tmp_path, keep_last=2)
     for path in checkpoints.list():
         state = checkpoint.load(path)
@@ -343,7 +403,7 @@ def save_over(folder, background):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs the limits of POSIX")
 def test_a_write_that_fails_loses_nothing(tmp_path):
-    results, intact, left, count = fresh.call(with_a_limit, str(tmp_path), timeout=60)
+    results, intact, left, count = fresh.call(with_a_limit, str(tmp_path), timeout=PATIENCE)
     for cause, message in results:
         assert cause == errno.EFBIG
         assert re.fullmatch(
@@ -352,7 +412,7 @@ def test_a_write_that_fails_loses_nothing(tmp_path):
     assert intact and left == [] and count == 1
 
 
-def limited_full_disk(folder):
+def limited_full_disk(folder, background):
     """Where nothing can be mounted: writes beyond 10 MB in all fail as on a full disk."""
     original, room = checkpoint.ChecksumWriter.write, [10 << 20]
 
@@ -363,11 +423,11 @@ def limited_full_disk(folder):
         return original(self, data)
 
     checkpoint.ChecksumWriter.write = write
-    return save_until_full(folder)
+    return save_until_full(folder, background)
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_full_disk_loses_nothing(tmp_path, background):
+def test_a_full_disk_loses_nothing(tmp_path, background, record_property):
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(disk)]
@@ -382,13 +442,15 @@ def test_a_full_disk_loses_nothing(tmp_path, background):
             again.save(numbers(99, length=1 << 15), epoch=1, step=99)
             assert holds(again.load(), 99)
         else:
-            result = fresh.call(limited_full_disk, str(disk), timeout=60)
+            result = fresh.call(limited_full_disk, str(disk), background, timeout=PATIENCE)
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(disk)], check=True)
-    print("a mounted disk of 10 MB" if mounted else "writes that fail after 10 MB")
     assert 3 <= result["saved"] == result["intact"] < 12 and result["partials"] == []
     assert result["cause"] == errno.ENOSPC and "No space left on device" in result["message"]
+    record_property("full_disks", 1)
+    record_property("full_disks_mounted", int(mounted))
+    record_property("saved_before_a_disk_was_full", result["saved"])
 
 
 def without_permission(folder):
@@ -413,7 +475,7 @@ def test_a_folder_that_cannot_be_written_to():
     with tempfile.TemporaryDirectory() as folder:
         Checkpoints(folder).save(numbers(0), epoch=0, step=0)
         os.chmod(folder, 0o555)
-        messages, intact = fresh.call(without_permission, folder, timeout=60)
+        messages, intact = fresh.call(without_permission, folder, timeout=PATIENCE)
         os.chmod(folder, 0o755)
         assert [name for name, _ in messages] == ["PermissionError"] * 3 and intact
         assert "step000001.pt was not saved" in messages[0][1]

@@ -1,10 +1,12 @@
 """The figures of a full run: written when all its tests ran and passed, and otherwise not."""
 
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +29,12 @@ def test_damaged(record_property):
     record_property("flipped_and_loaded_by_torch", 8)
     record_property("truncated", 7)
     record_property("other", 6)
+
+@pytest.mark.parametrize("background", [False, True])
+def test_full_disk(background, record_property):
+    record_property("full_disks", 1)
+    record_property("full_disks_mounted", 0)
+    record_property("saved_before_a_disk_was_full", 5)
 """
 TEARDOWN = """
 @pytest.fixture(autouse=True)
@@ -50,36 +58,50 @@ def faults(tmp_path):
     return folder / "test_faults.py"
 
 
+def today():
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
 def run(faults, *arguments):
     """What pytest ended with, and the figures that it wrote, if any."""
     root = faults.parents[2]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    code = subprocess.run(command, cwd=root, capture_output=True).returncode
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist.plugin"]
+    environment = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }  # loading all takes a second
+    done = subprocess.run([*command, *arguments], cwd=root, env=environment, capture_output=True)
     written = root / "docs/faults.json"
-    return code, json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
+    return done.returncode, json.loads(
+        written.read_text(encoding="utf-8")
+    ) if written.exists() else None
 
 
 @pytest.mark.parametrize("arguments", [[], ["-n", "2", "--dist", "loadfile"]])
 def test_a_full_run_writes_its_figures(faults, arguments):
-    assert run(faults, "--full", *arguments) == (
-        0,
-        {
-            "killed": 7,
-            "killed_while_saving": 5,
-            "flipped": 9,
-            "flipped_and_loaded_by_torch": 8,
-            "truncated": 7,
-            "torch": version("torch").split("+")[0],
-            "python": platform.python_version(),
-        },
-    )
+    days = [today()]
+    code, figures = run(faults, "--full", *arguments)
+    days.append(today())  # it may be another one by now
+    assert code == 0 and figures.pop("date") in days
+    assert figures == {
+        "killed": 7,
+        "killed_while_saving": 5,
+        "flipped": 9,
+        "flipped_and_loaded_by_torch": 8,
+        "truncated": 7,
+        "full_disks": 2,
+        "full_disks_mounted": 0,
+        "saved_before_a_disk_was_full": 10,
+        "torch": version("torch").split("+")[0],
+        "python": platform.python_version(),
+    }
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
-        ["--full", "-k", "killed or other"],
+        ["--full", "-k", "not killed"],
         ["--full", "tests/checkpoint/test_faults.py::test_damaged"],
         ["--full", "tests/checkpoint/test_other.py"],
     ],
@@ -93,6 +115,11 @@ def test_a_run_with_a_failed_or_skipped_test_writes_nothing(faults, more, code):
     first = '    record_property("killed", kills)\n'
     faults.write_text(TESTS.replace(first, f"{first}    {more}\n"), encoding="utf-8")
     assert run(faults, "--full") == (code, None)
+
+
+def test_a_run_that_leaves_a_figure_out_writes_nothing(faults):
+    faults.write_text(TESTS.replace('"flipped"', '"flip"'), encoding="utf-8")
+    assert run(faults, "--full") == (0, None)
 
 
 def test_a_run_that_fails_in_a_teardown_writes_nothing(faults):

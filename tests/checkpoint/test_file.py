@@ -128,8 +128,8 @@ def test_other_writers_of_torch_files_keep_their_checksums(tmp_path):
 
 
 def test_a_plain_file_is_refused_unless_one_says_so(tmp_path):
-    torch.save({"model": {"w": torch.ones(2)}, "epoch": 3, "rng": torch.get_rng_state()}, "x.pt")
-    path = Path("x.pt").rename(tmp_path / "x.pt")
+    path = tmp_path / "x.pt"
+    torch.save({"model": {"w": torch.ones(2)}, "epoch": 3, "rng": torch.get_rng_state()}, path)
     with pytest.raises(CheckpointError, match="has no checksum: plain torch.save wrote it") as info:
         checkpoint.load(path)
     assert not isinstance(info.value, CheckpointDamaged)

@@ -1,5 +1,6 @@
 """checkpoint.py, the folder of a run: names, what is kept, and saving in the background."""
 
+import concurrent.futures
 import errno
 import math
 import os
@@ -7,7 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -195,7 +195,12 @@ def test_changing_the_folder_one_is_in_does_not_matter(tmp_path, monkeypatch):
 def held(monkeypatch):
     """Writing waits until the event that this is, is set."""
     event, original = threading.Event(), checkpoint.write
-    monkeypatch.setattr(checkpoint, "write", lambda *args: event.wait(60) and original(*args))
+
+    def write(*args):
+        assert event.wait(60), "nothing let it go on"
+        return original(*args)
+
+    monkeypatch.setattr(checkpoint, "write", write)
     yield event
     event.set()
 
@@ -243,11 +248,12 @@ def test_the_memory_of_a_copy_is_used_again(tmp_path):
     assert checkpoints.load()["view"].tolist() == [2, 3] and checkpoints._buffers == []
 
 
-def test_one_at_a_time_in_order(tmp_path, held):
+def test_one_at_a_time_in_order(tmp_path, held, monkeypatch):
     checkpoints = Checkpoints(tmp_path, keep_last=10)
     checkpoints.save(numbers(1), epoch=1, step=1, background=True)
-    threading.Timer(0.2, held.set).start()
-    checkpoints.save(numbers(2), epoch=2, step=2)  # waits for the first
+    original = checkpoints.wait
+    monkeypatch.setattr(checkpoints, "wait", lambda: held.set() or original())
+    checkpoints.save(numbers(2), epoch=2, step=2)  # waits for the first, which it lets go on
     assert steps(checkpoints) == [1, 2] and holds(checkpoint.load(checkpoints.list()[0]), 1)
 
 
@@ -262,8 +268,7 @@ def test_a_failure_in_the_background_is_told_once(tmp_path, monkeypatch, report)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         checkpoints.save(numbers(1), epoch=1, step=1, background=True)
-        while not checkpoints._pending.done():
-            time.sleep(0.01)
+        assert concurrent.futures.wait([checkpoints._pending], timeout=60).done
     calls = {
         "save": lambda: checkpoints.save(numbers(2), epoch=2, step=2),
         "prepare": lambda: checkpoints.prepare({}),
@@ -280,11 +285,12 @@ def test_a_failure_in_the_background_is_told_once(tmp_path, monkeypatch, report)
 
 
 PROGRAM = """
-import sys, time, torch
+import sys, threading, time, torch
 from utils import checkpoint
-write = checkpoint.write
+write, the_end = checkpoint.write, threading.Event()
 def slow(*args):
-    time.sleep(1)
+    the_end.wait()
+    time.sleep(0.2)  # a program that does not wait has ended by then
     if "fail" in sys.argv:
         raise checkpoint.CheckpointError("no luck")
     return write(*args)
@@ -292,6 +298,7 @@ checkpoint.write = slow
 checkpoints = checkpoint.Checkpoints(sys.argv[1])
 checkpoints.save({"w": torch.ones(3)}, epoch=1, step=1, background=True)
 print("the end", flush=True)
+the_end.set()
 """
 
 
