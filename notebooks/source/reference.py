@@ -1039,9 +1039,7 @@ def kind(path):
     return next((KNOWN[k] for k in KNOWN if start.startswith(k)), "none of these")
 
 
-Path("model.pt").write_text(
-    "version https://git-lfs.github.com/spec/v1\noid sha256:4d", "utf-8"
-)
+Path("model.pt").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid")
 print(kind("model.pt"))
 
 # %% [markdown]
