@@ -41,7 +41,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict, TypeVar, Unpack, cast
 
 import torch
 from torch.utils.serialization import config
@@ -60,7 +60,16 @@ State = dict[str, Any]
 AnyPath = str | os.PathLike[str]
 Paths = list[Path]  # in Checkpoints, `list` is a method
 Tensors = list[torch.Tensor]
+MapLocation = str | torch.device | dict[str, str] | Callable[..., Any] | None
 T = TypeVar("T")
+
+
+class LoadOptions(TypedDict, total=False):
+    """What `load` takes beside the path."""
+
+    map_location: MapLocation
+    mmap: bool
+    verify: bool
 
 
 class CheckpointError(Exception):
@@ -136,7 +145,7 @@ def write(path: AnyPath, state: State) -> Path:
 
 
 def load(
-    path: AnyPath, *, map_location: Any = "cpu", mmap: bool = False, verify: bool = True
+    path: AnyPath, *, map_location: MapLocation = "cpu", mmap: bool = False, verify: bool = True
 ) -> State:
     """Read a file that `save` wrote.
 
@@ -492,7 +501,8 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: AnyPath, *, name: str = "model", metric: str = "acc", mode: str = "max",
+        self, folder: AnyPath, *, name: str = "model",
+        metric: str = "acc", mode: Literal["max", "min"] = "max",
         keep_last: int = 3, keep_best: int = 1, keep_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
@@ -578,7 +588,9 @@ class Checkpoints:
         """The path of the intact one with the best metric (not NaN); otherwise as `latest`."""
         return self._first_intact(self._best_first(), check)[0]
 
-    def load(self, which: str = "latest", **options: Any) -> State | None:
+    def load(
+        self, which: Literal["latest", "best"] = "latest", **options: Unpack[LoadOptions]
+    ) -> State | None:
         """The state in the "latest" or "best" intact checkpoint; None if there is none.
 
         `options` as for the function `load`; with `verify=False` most damage is not found.

@@ -207,3 +207,42 @@ def test_it_can_be_copied():
     modules = re.findall(r"^\s*(?:import|from) (\w+)", text, re.M)
     assert set(modules) - set(sys.stdlib_module_names) == {"torch"}
     assert len(text.splitlines()) < 700
+
+
+WRONG = """
+from utils.checkpoint import Checkpoints, load, save
+save({"w": 1}, "x.pt")  # incompatible type "dict[str, int]"
+load("x.pt", verfy=False)  # did you mean "verify"?
+load("x.pt", mmap="yes")  # expected "bool"
+run = Checkpoints("run", mode="maximum")  # expected "Literal['max', 'min']"
+run.save({}, 1, 2)  # Too many positional arguments
+run.save({}, epoch="1", step=2)  # "epoch" to "save" of "Checkpoints" has incompatible type "str"
+run.load("newest")  # expected "Literal['latest', 'best']"
+run.load(verfy=False)  # did you mean "verify"?
+run.load()["model"]  # "dict[str, Any] | None" is not indexable
+run.latest().name  # "Path | None" has no attribute "name"
+"""
+RIGHT = """
+from utils.checkpoint import Checkpoints, load, save
+load(save("x.pt", {"w": 1}), mmap=True, verify=False)["w"]
+run = Checkpoints("run", mode="min", keep_every=5)
+run.save({}, epoch=1, step=2, metrics={"acc": 1}, background=True).name
+if (state := run.load("best", map_location="cpu")) is not None:
+    state["model"]
+"""
+
+
+def test_wrong_calls_are_refused_by_their_types(tmp_path):
+    """Of mypy, which the gate runs on the file itself. Here torch is not read: that takes 11 s."""
+    for name, text in (("wrong.py", WRONG), ("right.py", RIGHT)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    options = ["--config-file=", "--follow-imports=skip", f"--cache-dir={tmp_path / 'cache'}"]
+    files = [tmp_path / "wrong.py", tmp_path / "right.py", ROOT / "utils/checkpoint.py"]
+    command = [sys.executable, "-m", "mypy", *options, *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    wanted = [line.partition("  # ")[2] for line in WRONG.splitlines()]
+    for number, words in enumerate(wanted, start=1):
+        found = [line for line in errors if f"wrong.py:{number}:" in line]
+        assert bool(words) == any(words in line for line in found) == bool(found), (number, errors)
+    assert "right.py" not in done.stdout
