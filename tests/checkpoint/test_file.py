@@ -212,13 +212,13 @@ def test_it_can_be_copied():
 WRONG = """
 from utils.checkpoint import Checkpoints, load, save
 save({"w": 1}, "x.pt")  # incompatible type "dict[str, int]"
-load("x.pt", verfy=False)  # did you mean "verify"?
+load("x.pt", check=False)  # Unexpected keyword argument "check"
 load("x.pt", mmap="yes")  # expected "bool"
 run = Checkpoints("run", mode="maximum")  # expected "Literal['max', 'min']"
 run.save({}, 1, 2)  # Too many positional arguments
 run.save({}, epoch="1", step=2)  # "epoch" to "save" of "Checkpoints" has incompatible type "str"
 run.load("newest")  # expected "Literal['latest', 'best']"
-run.load(verfy=False)  # did you mean "verify"?
+run.load(check=False)  # Unexpected keyword argument "check"
 run.load()["model"]  # "dict[str, Any] | None" is not indexable
 run.latest().name  # "Path | None" has no attribute "name"
 """
