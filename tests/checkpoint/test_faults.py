@@ -332,7 +332,7 @@ def write_many(folder, diaries, mine):
                 )
             assert checkpoints.load() is not None
             count += 1
-            with open(Path(diaries, str(mine)), "a") as diary:
+            with open(Path(diaries, str(mine)), "a", encoding="utf-8") as diary:
                 diary.write(".")
 
 
