@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.course import NAME, change, write
+from tests.support.refuse import refuse
 from utils.tools import build, check, contract, new
 from utils.tools.course import ROOT
 
@@ -92,8 +93,7 @@ def test_a_failing_cell_fails_the_check(course, capsys, monkeypatch):
 
 def test_there_is_nothing_to_lint():
     found = check.lint(ROOT)
-    if found:
-        pytest.fail("\n".join(found), pytrace=False)
+    refuse(found)
 
 
 WOUNDS = {  # a file, what is written into it, what is said

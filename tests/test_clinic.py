@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.support.notebooks import cells_of, source_of
+from tests.support.refuse import refuse
 from utils.tools.course import ROOT
 
 CLINIC = ROOT / "notebooks/12_error_clinic.ipynb"
@@ -65,14 +66,9 @@ def unprinted(messages, printed):
     return [text for text in texts if in_one_line(text) not in in_one_line(printed)]
 
 
-def refuse(problems):
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
-
-
 def test_the_index_has_a_row_for_every_section_and_no_other():
     assert len(ROWS) >= 35, "the index has lost rows"
-    refuse(list(faults_of_index(INDEX, sections())))
+    refuse(faults_of_index(INDEX, sections()))
 
 
 def test_a_message_leads_to_the_section_that_prints_it():

@@ -4,14 +4,9 @@ import shutil
 
 import pytest
 
+from tests.support.refuse import refuse
 from utils.tools import build, contract
 from utils.tools.course import ROOT
-
-
-def refuse(problems):
-    """Fail with these sentences and nothing else: they name file, line and cure."""
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
 
 
 def test_every_notebook_is_the_one_its_source_stands_for():

@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 
 from tests.support import elsewhere
 from tests.support.alone import without_measured
+from tests.support.refuse import refuse
 from utils.tools.course import ROOT
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb")) + sorted(ROOT.glob("solutions/*.ipynb"))
@@ -281,5 +282,4 @@ def test_text_is_written_and_read_in_utf_8():
         for path in files
         for line in without_encoding(path.read_text("utf-8"))
     ]
-    if found:
-        pytest.fail("\n".join(found), pytrace=False)
+    refuse(found)

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from tests.support import alone
+from tests.support.refuse import refuse
 from utils.tools import commands, snippets
 from utils.tools.course import ROOT
 
@@ -197,8 +198,7 @@ def unsafe_loads(snippet):
 
 def test_every_snippet_keeps_to_its_form():
     found = [line for s in SNIPPETS for line in (*faults_of_form(s), *unsafe_loads(s))]
-    if found:
-        pytest.fail("\n".join(found), pytrace=False)
+    refuse(found)
 
 
 GOOD = {

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from utils.tools import facts, uses
-from utils.tools.course import ROOT
+from utils.tools.course import ROOT, version_of
 from utils.tools.grammar import (
     SourceError,
     at,
@@ -78,7 +78,7 @@ def state_of(target):
             new.execution_count = old["execution_count"]
     finish(wanted, target)
     ids = [cell.id for cell in wanted.cells]
-    wanted.metadata["course"]["cells"] = digest_of(ids)
+    wanted.metadata["course"]["cells"] = version_of(wanted)
     if edited := edited_cells(found):
         if [(cell["cell_type"], text(cell)) for cell in found["cells"]] != [
             (cell.cell_type, cell.source) for cell in wanted.cells
@@ -117,10 +117,6 @@ def outputs_of(cell):
     return nbformat.reads(json.dumps(notebook), as_version=4).cells[0].outputs
 
 
-def digest_of(ids):
-    return content_id({"cell_type": "ids", "metadata": {}, "source": " ".join(ids)}, set())
-
-
 def edited_cells(notebook):
     """Which cells are not as they were generated: an id is a digest of its cell's content."""
     seen, changed = set(), []
@@ -130,7 +126,7 @@ def edited_cells(notebook):
             changed.append(f"the cell that begins {first[:50]!r} was edited here")
     course = notebook["metadata"].get("course", {})
     if not changed and "cells" in course:
-        if digest_of([cell["id"] for cell in notebook["cells"]]) != course["cells"]:
+        if version_of(notebook) != course["cells"]:
             return "a cell was removed here, or moved"
     return "; ".join(changed[:3])
 
@@ -246,7 +242,7 @@ def build_one(target, force):
         for new, old in zip(uncounted.cells, state.wanted.cells):
             old.source = new.source
         finish(state.wanted, target)
-        state.wanted.metadata["course"]["cells"] = digest_of([c.id for c in state.wanted.cells])
+        state.wanted.metadata["course"]["cells"] = version_of(state.wanted)
     nbformat.validate(state.wanted)
     nbformat.write(state.wanted, target.path)
     return True

@@ -20,7 +20,6 @@ to change the course (CONTRIBUTING.md)
   bench [FOLDER]           measure utils/checkpoint.py beside torch.save and others on FOLDER's disk
 """
 
-import hashlib
 import json
 import os
 import re
@@ -31,7 +30,7 @@ import time
 from pathlib import Path
 
 from utils.tools import snippets
-from utils.tools.course import EXERCISE, RENAMED, ROOT, is_lesson, title_key
+from utils.tools.course import EXERCISE, RENAMED, ROOT, is_lesson, title_key, version_of
 from utils.tools.environment import SetupError, ensure, say
 from utils.tools.here import make_ready
 
@@ -175,12 +174,6 @@ def bench(arguments, root):
 
 
 # ---------------------------------------------------------------- the learner's copies
-
-
-def version_of(notebook):
-    """A short digest of a notebook's cells: the same as long as no cell was changed."""
-    ids = " ".join(cell["id"] for cell in notebook["cells"])
-    return hashlib.sha256(ids.encode()).hexdigest()[:12]
 
 
 def read(path):

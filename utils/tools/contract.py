@@ -10,7 +10,7 @@ import json
 import re
 import statistics
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -193,6 +193,7 @@ def broken(goal, path):
     return ""
 
 
+@cache
 def anchors(path, _changed):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     text = "\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
@@ -474,6 +475,17 @@ OF_THE_COURSE = [
 ]
 
 
+@cache
+def page_of(target, *_changed):
+    """One `Page` for all rules: what it has read counts until notebook, solution or source changes."""
+    return Page(target)
+
+
+def times(target):
+    files = (target.source, target.path, target.root / "solutions" / target.path.name)
+    return [file.stat().st_mtime_ns for file in files if file.exists()]
+
+
 def problems(rule, names=(), root=ROOT):
     """What a rule finds wrong in the course, or in the notebooks of these names; each problem once."""
     if rule in OF_THE_COURSE:
@@ -482,5 +494,5 @@ def problems(rule, names=(), root=ROOT):
     for target in build.select(names, root):
         if target.path.exists():  # one that is missing is said to be stale
             with contextlib.suppress(SourceError):  # said by `stale`, once
-                found += rule(Page(target))
+                found += rule(page_of(target, *times(target)))
     return list(dict.fromkeys(found))
