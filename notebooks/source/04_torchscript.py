@@ -389,7 +389,7 @@ print("statistics unchanged:", torch.equal(before, after))
 # %%
 scripted_small.save(folder / "small.pt")
 from_file = torch.jit.load(folder / "small.pt")
-print("model:", small.training, "| scripted:", scripted_small.training)
+print("training:", small.training, "| scripted:", scripted_small.training)
 print("from the file:", from_file.training)
 
 # %% [markdown]
